@@ -1,0 +1,21 @@
+"""The kinds of metacatalog.dev/v1alpha1."""
+
+from controller.api.v1alpha1.catalog import Catalog
+from controller.api.v1alpha1.catalog_shard import CatalogShard
+from controller.api.v1alpha1.deletion_approval import DeletionApproval
+from controller.api.v1alpha1.feed_schedule import FeedSchedule
+from controller.api.v1alpha1.meta_connection import MetaConnection
+from controller.api.v1alpha1.sync_operation import SyncOperation
+
+KINDS = (MetaConnection, Catalog, CatalogShard, FeedSchedule, SyncOperation, DeletionApproval)
+"""Every kind, in the order in which people meet them."""
+
+__all__ = [
+    "KINDS",
+    "Catalog",
+    "CatalogShard",
+    "DeletionApproval",
+    "FeedSchedule",
+    "MetaConnection",
+    "SyncOperation",
+]

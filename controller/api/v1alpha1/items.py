@@ -1,0 +1,212 @@
+"""One entry of `Catalog.spec.items`: where the rows come from and what becomes of them."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from controller.api.base import ListMap, Rule, exactly_one
+from controller.api.durations import Duration, at_least
+from controller.api.resource import Spec
+from controller.api.values import EntryName, FieldName, ObjectName, Percent, SecretKeyRef, WebAddress
+
+HEADERS_MAX = 16
+FIELDS_MAX = 256
+"""Meta's item tables have fewer fields than this."""
+VALUE_LENGTH_MAX = 5_000
+"""Meta: field table, longest plain text value is kept well below."""
+ROWS_MAX = 100_000_000
+
+SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+
+
+class ItemType(StrEnum):
+    PRODUCT_ITEM = "ProductItem"
+
+
+class FileType(StrEnum):
+    AUTO = "Auto"
+    CSV = "CSV"
+    TSV = "TSV"
+    JSON_LINES = "JSONLines"
+
+
+class Compression(StrEnum):
+    AUTO = "Auto"
+    NONE = "None"
+    GZIP = "GZip"
+
+
+class RejectedRows(StrEnum):
+    """What happens to a row that fails a check."""
+
+    KEEP_LAST_GOOD = "KeepLastGood"
+    """Meta keeps the last good version of the row."""
+    DROP = "Drop"
+    """The row is treated as gone."""
+    SEND = "Send"
+    """The row is sent as it is; Meta decides."""
+
+
+class BasicAuthSecretRef(Spec):
+    """Names a Secret with a user name and a password."""
+
+    name: ObjectName = Field(
+        description='Name of the Secret. It must carry the label metacatalog.dev/credential: "true".',
+    )
+    username_key: SecretKey = Field(default="username", description="Key of the user name.")
+    password_key: SecretKey = Field(default="password", description="Key of the password.")
+
+
+class Header(Spec):
+    """A header of the request for the source."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        exactly_one("value", "valueSecretRef", message="give exactly one of value and valueSecretRef"),
+        Rule(
+            "has(self.valueSecretRef) || !self.name.matches('(?i)(auth|cookie|token|secret|password|api-?key)')",
+            "a header with credentials must come from a Secret: use valueSecretRef",
+        ),
+    )
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")] = Field(
+        description="Name of the header.",
+    )
+    value: Annotated[str, Field(max_length=1_024, pattern=r"^[ -~]*$")] | None = Field(
+        default=None,
+        description="Value that is no secret.",
+    )
+    value_secret_ref: SecretKeyRef | None = Field(default=None, description="Where the secret value is.")
+
+
+class HTTPSource(Spec):
+    """A file that a web server offers."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        exactly_one("url", "urlSecretRef", message="give exactly one of url and urlSecretRef"),
+        Rule(
+            "!has(self.url) || !self.url.matches('(?i)[?&](x-amz-signature|x-goog-signature|sig|signature|token|"
+            "access_token|api_?key|password)=')",
+            "a presigned address is a secret: put it into a Secret and name it in urlSecretRef",
+            ".url",
+        ),
+    )
+
+    url: WebAddress | None = Field(default=None, description="Address of the file, http or https.")
+    url_secret_ref: SecretKeyRef | None = Field(
+        default=None,
+        description="Where the address is, for addresses that are secrets themselves (presigned ones).",
+    )
+    basic_auth_secret_ref: BasicAuthSecretRef | None = Field(default=None, description="User name and password.")
+    headers: Annotated[tuple[Header, ...], Field(max_length=HEADERS_MAX), ListMap(("name",))] = Field(
+        default=(),
+        description="Headers to send along.",
+    )
+
+
+class VolumeSource(Spec):
+    """A file under a directory that the administrator gave a name."""
+
+    name: EntryName = Field(description="Name of the root, as the operator's administrator set it.")
+    path: Annotated[
+        str,
+        Field(min_length=1, max_length=1_024),
+        Rule("!self.startsWith('/')", "must be relative to the root of the volume: remove the leading /"),
+        Rule("!self.split('/').exists(part, part == '..')", "must not contain '..'"),
+        Rule("self.matches('^[^\\\\x00-\\\\x1f\\\\\\\\]*$')", "must not contain control characters or backslashes"),
+    ] = Field(description="Path of the file, relative to the root.")
+
+
+class Source(Spec):
+    """Where the rows come from: exactly one of these."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        exactly_one("http", "volume", message="give exactly one source: http or volume"),
+    )
+
+    http: HTTPSource | None = Field(default=None, description="A file that a web server offers.")
+    volume: VolumeSource | None = Field(default=None, description="A file on a volume that the administrator named.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.http is None) == (self.volume is None):
+            raise ValueError("give exactly one source: http or volume")
+        return self
+
+
+class FileFormat(Spec):
+    """How the file is to be read. Auto looks at its name and first bytes."""
+
+    type: FileType = Field(default=FileType.AUTO, description="Format of the file.")
+    delimiter: Annotated[str, Field(max_length=4, pattern=r'^(Auto|[^\r\n"])$')] = Field(
+        default="Auto",
+        description='What separates columns: Auto, or one character such as ";" or "|" ("\\t" is a tab).',
+    )
+    compression: Compression = Field(default=Compression.AUTO, description="Compression of the file.")
+
+
+class Evidence(Spec):
+    """What a read must show before anyone believes it."""
+
+    min_rows: Annotated[int, Field(ge=0, le=ROWS_MAX)] = Field(
+        default=1,
+        description="A read with fewer rows is refused.",
+    )
+    max_shrink_percent: Percent | None = Field(
+        default=None,
+        description="A read that lost more than this share of its rows is refused as a whole. "
+        "Absent: the guard of the Catalog decides item by item.",
+    )
+
+
+class ColumnMapping(Spec):
+    """Takes a field from a column of the source."""
+
+    field: FieldName = Field(description="Field of Meta's table, e.g. id, title, price.")
+    column: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="Column of the source.")
+
+
+class ConstantMapping(Spec):
+    """Gives a field the same value in every row."""
+
+    field: FieldName = Field(description="Field of Meta's table, e.g. brand.")
+    value: Annotated[str, Field(max_length=VALUE_LENGTH_MAX)] = Field(
+        description='The value, always a string: quote yes, no, true, false and numbers ("yes").',
+    )
+
+
+class Mapping(Spec):
+    """How columns of the source become fields. Columns with the name of a field need no entry."""
+
+    columns: Annotated[tuple[ColumnMapping, ...], Field(max_length=FIELDS_MAX), ListMap(("field",))] = Field(
+        default=(),
+        description="Fields that come from a column with another name.",
+    )
+    constants: Annotated[tuple[ConstantMapping, ...], Field(max_length=FIELDS_MAX), ListMap(("field",))] = Field(
+        default=(),
+        description="Fields with the same value in every row.",
+    )
+
+
+class ItemsEntry(Spec):
+    """Where the rows of one item type come from and what becomes of them."""
+
+    name: EntryName = Field(description="Name of the entry, unique in the Catalog.")
+    item_type: ItemType = Field(default=ItemType.PRODUCT_ITEM, description="What the rows are.")
+    interval: Annotated[Duration, at_least("5s")] = Field(
+        default=timedelta(minutes=5),
+        description="How often to look at the source. With an ETag a quiet look costs one request.",
+    )
+    currency: Annotated[str, Field(max_length=3, pattern=r"^[A-Z]{3}$")] | None = Field(
+        default=None,
+        description="ISO 4217 code for prices that carry none, e.g. EUR.",
+    )
+    source: Source = Field(description="Where the rows come from.")
+    format: FileFormat = Field(default=FileFormat(), description="How the file is to be read.")
+    evidence: Evidence = Field(default=Evidence(), description="What a read must show before anyone believes it.")
+    mapping: Mapping = Field(default=Mapping(), description="How columns of the source become fields.")
+    rejected_rows: RejectedRows = Field(
+        default=RejectedRows.KEEP_LAST_GOOD,
+        description="What happens to a row that fails a check. It never becomes a deletion with KeepLastGood.",
+    )
