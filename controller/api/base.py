@@ -53,11 +53,17 @@ class WireModel(BaseModel):
     @classmethod
     @override
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        schema = handler(core_schema)
-        rules = [rule.to_schema() for rule in cls.RULES]
-        if rules:
-            handler.resolve_ref_schema(schema)[VALIDATIONS] = rules
-        return schema
+        reference = handler(core_schema)
+        schema = handler.resolve_ref_schema(reference)
+        if cls.RULES:
+            schema[VALIDATIONS] = [rule.to_schema() for rule in cls.RULES]
+        # What pydantic writes here itself does not pass through the serializers of the fields (a timedelta is PT1H).
+        defaults = cls.model_construct().model_dump(mode="json", by_alias=True, exclude_none=True)
+        for name, prop in schema.get("properties", {}).items():
+            prop.pop("default", None)
+            if name in defaults:
+                prop["default"] = defaults[name]
+        return reference
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, object]) -> Self:
@@ -131,6 +137,12 @@ class FreeForm:
 
     def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+def matches(pattern: str, value: str = "self") -> str:
+    """CEL for "the value matches this pattern", with the pattern quoted for CEL."""
+    quoted = pattern.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{value}.matches('{quoted}')"
 
 
 def immutable(field: str, *, message: str, optional: bool = False) -> Rule:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from controller.api.base import Rule
+from controller.api.base import Rule, matches
 
 PATTERN = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 TEXT_LENGTH_MAX = 28
@@ -52,7 +52,7 @@ def _read(value: object) -> object:
 
 def at_least(text: str) -> Rule:
     """A lower bound that the API server checks."""
-    rule = f"!self.matches('{PATTERN}') || duration(self) >= duration('{text}')"
+    rule = f"!{matches(PATTERN)} || duration(self) >= duration('{text}')"
     return Rule(rule, f"must be at least {text}")
 
 
@@ -61,5 +61,5 @@ Duration = Annotated[
     BeforeValidator(_read),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "maxLength": TEXT_LENGTH_MAX}),
-    Rule(f"self.matches('{PATTERN}')", _HOW),
+    Rule(matches(PATTERN), _HOW),
 ]

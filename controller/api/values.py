@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field
 
-from controller.api.base import Rule, WireModel
+from controller.api.base import Rule, WireModel, matches
 
 NAME_LENGTH_MAX = 253
 """Kubernetes: an object name is a DNS subdomain."""
@@ -39,14 +39,25 @@ def _utc(moment: datetime) -> datetime:
 Timestamp = Annotated[AwareDatetime, AfterValidator(_utc)]
 """A moment, always in UTC; one without a time zone is refused."""
 
-WEB_ADDRESS_RULES = (
-    Rule("self.matches('^https?://[^/]')", "must start with http:// or https:// and name a host"),
+ADDRESS_LENGTH_MAX = 2_048
+ADDRESS_RULE = Rule(matches("^https?://[^/]"), "must start with http:// or https:// and name a host")
+NO_USER_INFO = "!" + matches("^[^/]*//[^/?#]*@")
+
+WebAddress = Annotated[
+    str,
+    Field(max_length=ADDRESS_LENGTH_MAX),
+    ADDRESS_RULE,
+    Rule(NO_USER_INFO, "must not carry a user name or password"),
+]
+SourceAddress = Annotated[
+    str,
+    Field(max_length=ADDRESS_LENGTH_MAX),
+    ADDRESS_RULE,
     Rule(
-        "!self.matches('^[^/]*//[^/?#]*@')",
-        "must not carry a user name or password; put them into a Secret and name it in basicAuthSecretRef",
+        NO_USER_INFO,
+        "must not carry a user name or password: put them into a Secret and name it in basicAuthSecretRef",
     ),
-)
-WebAddress = Annotated[str, Field(max_length=2_048), *WEB_ADDRESS_RULES]
+]
 
 
 class ObjectRef(WireModel):

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from controller.api.base import ListMap, Observation, Persisted, Rule, immutable, settable_once
+from controller.api.base import ListMap, Observation, Persisted, Rule, immutable, matches, settable_once
 from controller.api.conditions import ConditionType
 from controller.api.durations import Duration
 from controller.api.resource import AGE, Column, ConditionedStatus, Declared, Effective, Spec, condition_column
@@ -249,7 +249,7 @@ class Catalog(Declared[CatalogSpec, CatalogStatus]):
             f"the name must be no more than {NAME_LENGTH_MAX} characters long: children append to it",
         ),
         Rule(
-            f"self.metadata.name.matches('{NAME_PATTERN}')",
+            matches(NAME_PATTERN, "self.metadata.name"),
             "the name must start with a letter and hold only lower-case letters, digits and dashes",
         ),
     )

@@ -13,7 +13,7 @@ from controller.api.values import Count, EntryName, MetaID, ObjectName, ObjectRe
 SLOTS = 4_096
 """Number of hash slots; fixed for the life of a catalog."""
 
-Slot = Annotated[int, Field(ge=0, lt=SLOTS)]
+Slot = Annotated[int, Field(ge=0, le=SLOTS - 1)]
 
 
 class SlotRange(Spec):

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from controller.api.base import Rule, immutable
+from controller.api.base import Rule, immutable, matches
 from controller.api.resource import AGE, Column, Declared, Spec, Status
 from controller.api.values import Count, Digest, ObjectRef, Timestamp
 
@@ -22,7 +22,7 @@ class DeletionApprovalSpec(Spec):
     digest: Annotated[
         Digest,
         Rule(
-            "self.matches('^sha256:[0-9a-f]{64}$')",
+            matches("^sha256:[0-9a-f]{64}$"),
             "copy the digest from status.held.digest of the Catalog; it is sha256: and 64 hexadecimal digits",
         ),
     ] = Field(description="Digest of exactly the set that was held: status.held.digest of the Catalog.")

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from controller.api.base import ListSet, Observation, Persisted, Rule, exactly_one, immutable
+from controller.api.base import ListSet, Observation, Persisted, Rule, exactly_one, immutable, matches
 from controller.api.conditions import ConditionType
 from controller.api.durations import Duration, at_least
 from controller.api.resource import AGE, Column, ConditionedStatus, Declared, Effective, Spec, condition_column
@@ -68,7 +68,7 @@ class FeedScheduleSpec(Spec):
             str,
             Field(max_length=CRON_LENGTH_MAX),
             Rule(
-                f"self.matches('{CRON_PATTERN.replace(chr(92), chr(92) * 2)}')",
+                matches(CRON_PATTERN),
                 "write five fields: minute, hour, day of month, month, day of week, e.g. 0 3 * * *",
             ),
         ]

@@ -6,10 +6,10 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from controller.api.base import ListMap, Rule, exactly_one
+from controller.api.base import ListMap, Rule, exactly_one, matches
 from controller.api.durations import Duration, at_least
 from controller.api.resource import Spec
-from controller.api.values import EntryName, FieldName, ObjectName, Percent, SecretKeyRef, WebAddress
+from controller.api.values import EntryName, FieldName, ObjectName, Percent, SecretKeyRef, SourceAddress
 
 HEADERS_MAX = 16
 FIELDS_MAX = 256
@@ -17,6 +17,8 @@ FIELDS_MAX = 256
 VALUE_LENGTH_MAX = 5_000
 """Meta: field table, longest plain text value is kept well below."""
 ROWS_MAX = 100_000_000
+PRESIGNED_PATTERN = r"(?i)[?&](x-amz-signature|x-goog-signature|sig|signature|token|access_token|api_?key|password)="
+"""Query parameters that make an address a secret: S3, GCS, Azure, and what else is common."""
 
 SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 
@@ -65,7 +67,7 @@ class Header(Spec):
     RULES: ClassVar[tuple[Rule, ...]] = (
         exactly_one("value", "valueSecretRef", message="give exactly one of value and valueSecretRef"),
         Rule(
-            "has(self.valueSecretRef) || !self.name.matches('(?i)(auth|cookie|token|secret|password|api-?key)')",
+            "has(self.valueSecretRef) || !" + matches("(?i)(auth|cookie|token|secret|password|api-?key)", "self.name"),
             "a header with credentials must come from a Secret: use valueSecretRef",
         ),
     )
@@ -86,14 +88,13 @@ class HTTPSource(Spec):
     RULES: ClassVar[tuple[Rule, ...]] = (
         exactly_one("url", "urlSecretRef", message="give exactly one of url and urlSecretRef"),
         Rule(
-            "!has(self.url) || !self.url.matches('(?i)[?&](x-amz-signature|x-goog-signature|sig|signature|token|"
-            "access_token|api_?key|password)=')",
+            "!has(self.url) || !" + matches(PRESIGNED_PATTERN, "self.url"),
             "a presigned address is a secret: put it into a Secret and name it in urlSecretRef",
             ".url",
         ),
     )
 
-    url: WebAddress | None = Field(default=None, description="Address of the file, http or https.")
+    url: SourceAddress | None = Field(default=None, description="Address of the file, http or https.")
     url_secret_ref: SecretKeyRef | None = Field(
         default=None,
         description="Where the address is, for addresses that are secrets themselves (presigned ones).",
@@ -114,7 +115,7 @@ class VolumeSource(Spec):
         Field(min_length=1, max_length=1_024),
         Rule("!self.startsWith('/')", "must be relative to the root of the volume: remove the leading /"),
         Rule("!self.split('/').exists(part, part == '..')", "must not contain '..'"),
-        Rule("self.matches('^[^\\\\x00-\\\\x1f\\\\\\\\]*$')", "must not contain control characters or backslashes"),
+        Rule(matches(r"^[^\x00-\x1f\\]*$"), "must not contain control characters or backslashes"),
     ] = Field(description="Path of the file, relative to the root.")
 
 
