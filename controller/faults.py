@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from typing_extensions import override
+
 
 class Disposition(StrEnum):
     """What happens next."""
@@ -48,5 +50,6 @@ class Fault(Exception):  # noqa: N818 - a fault is raised, returned and stored; 
     retry_at: datetime | None = None
     evidence: Evidence = field(default_factory=Evidence)
 
+    @override
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"

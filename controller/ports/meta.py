@@ -12,6 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Protocol
 
+from typing_extensions import override
+
 
 class Secret:
     """A string that shows itself only when asked by name."""
@@ -24,14 +26,17 @@ class Secret:
     def reveal(self) -> str:
         return self._text
 
+    @override
     def __repr__(self) -> str:
         return "Secret(…)"
 
     __str__ = __repr__
 
+    @override
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and other._text == self._text
 
+    @override
     def __hash__(self) -> int:
         return hash(self._text)
 

@@ -19,9 +19,9 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from controller.api.v1alpha1.catalog import ItemsEntry
+from controller.api.v1alpha1.items import ItemsEntry
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Literal[1] = 1
 """Version of the request and result documents. A child of another version refuses them."""
 
 VOLATILE_FIELDS = ("price", "sale_price", "sale_price_effective_date", "availability", "quantity_to_sell_on_facebook")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from controller.api.v1alpha1.catalog import Source
+from controller.api.v1alpha1.items import Source
 from controller.ports.preparing import SourceCredentials
 
 

@@ -193,6 +193,15 @@ class QuotaRecord(WireModel):
     blocked_until: Timestamp | None = None
 
 
+class Followed(WireModel):
+    """An abandoned body whose ids are read once more, to see whether it took effect after all."""
+
+    intent: str
+    sent: str
+    at: Timestamp
+    """When to read."""
+
+
 class StoreRecord(WireModel):
     identity: str
 
@@ -219,6 +228,12 @@ class LedgerContent(WireModel):
     used_approvals: tuple[str, ...] = Field(default=(), max_length=64)
     quota: tuple[QuotaRecord, ...] = Field(default=(), max_length=64)
     rolled_back: bool = False
+    """Ledger and store disagreed: all rows are unknown until the next full sends."""
+    snapshot_lost_at: Timestamp | None = None
+    """The store was lost: only update-only sends until grace has passed since then, or a person approves."""
+    created: bool = False
+    """We made the catalog at Meta, so `deletionPolicy: Delete` may remove it."""
+    followed: tuple[Followed, ...] = Field(default=(), max_length=64)
 
 
 class CatalogLedger(Resource):
