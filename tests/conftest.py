@@ -1,0 +1,51 @@
+"""Fixtures for everybody: a real control plane, and a namespace of one's own in it.
+
+A test that asks for `control_plane` is marked `controlplane` by that.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hack.controlplane import binaries
+from hack.controlplane.cluster import ControlPlane
+
+REPOSITORY = Path(__file__).parents[1]
+_numbers = itertools.count(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the control plane; first, so that -m sees it."""
+    for item in items:
+        if "control_plane" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.controlplane)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what is needed before the first test, whose time limit is shorter than that takes."""
+    if any(item.get_closest_marker("controlplane") for item in session.items) and not session.config.option.collectonly:
+        binaries.ensure()
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane of this test process, with our kinds and roles; started when the first test asks for it."""
+    manifests = sorted((REPOSITORY / "crds").glob("*.yaml"))
+    roles = REPOSITORY / "manifests" / "rbac.yaml"
+    manifests += [roles] if roles.exists() else []
+    with ControlPlane.start(tmp_path_factory.mktemp("control-plane"), manifests=manifests) as started:
+        yield started
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A new namespace, deleted afterwards without waiting for that."""
+    readable = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    name = f"t{next(_numbers)}-{readable}"[:50].rstrip("-")
+    control_plane.kubectl("create", "namespace", name)
+    yield name
+    control_plane.kubectl("delete", "namespace", name, "--wait=false")
