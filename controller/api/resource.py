@@ -68,6 +68,11 @@ class ObjectMeta(Observation):
         return self.deletion_timestamp is not None
 
     @property
+    def has_finalizer(self) -> bool:
+        """Whether this operator keeps the object from going."""
+        return names.FINALIZER in self.finalizers
+
+    @property
     def controller(self) -> OwnerReference | None:
         """The owner whose part this object is."""
         return next((owner for owner in self.owner_references if owner.controller), None)

@@ -41,23 +41,9 @@ Timestamp = Annotated[AwareDatetime, AfterValidator(_utc)]
 
 ADDRESS_LENGTH_MAX = 2_048
 ADDRESS_RULE = Rule(matches("^https?://[^/]"), "must start with http:// or https:// and name a host")
-NO_USER_INFO = "!" + matches("^[^/]*//[^/?#]*@")
+USER_INFO_PATTERN = "^[^/]*//[^/?#]*@"
 
-WebAddress = Annotated[
-    str,
-    Field(max_length=ADDRESS_LENGTH_MAX),
-    ADDRESS_RULE,
-    Rule(NO_USER_INFO, "must not carry a user name or password"),
-]
-SourceAddress = Annotated[
-    str,
-    Field(max_length=ADDRESS_LENGTH_MAX),
-    ADDRESS_RULE,
-    Rule(
-        NO_USER_INFO,
-        "must not carry a user name or password: put them into a Secret and name it in basicAuthSecretRef",
-    ),
-]
+WebAddress = Annotated[str, Field(max_length=ADDRESS_LENGTH_MAX), ADDRESS_RULE]
 
 
 class ObjectRef(WireModel):

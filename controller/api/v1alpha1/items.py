@@ -9,7 +9,15 @@ from pydantic import Field, model_validator
 from controller.api.base import ListMap, Rule, exactly_one, matches
 from controller.api.durations import Duration, at_least
 from controller.api.resource import Spec
-from controller.api.values import EntryName, FieldName, ObjectName, Percent, SecretKeyRef, SourceAddress
+from controller.api.values import (
+    USER_INFO_PATTERN,
+    EntryName,
+    FieldName,
+    ObjectName,
+    Percent,
+    SecretKeyRef,
+    WebAddress,
+)
 
 HEADERS_MAX = 16
 FIELDS_MAX = 256
@@ -87,6 +95,12 @@ class HTTPSource(Spec):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         exactly_one("url", "urlSecretRef", message="give exactly one of url and urlSecretRef"),
+        # On the object, not on the field: the API server repeats the value of a field in its answer.
+        Rule(
+            "!has(self.url) || !" + matches(USER_INFO_PATTERN, "self.url"),
+            "must not carry a user name or password: put them into a Secret and name it in basicAuthSecretRef",
+            ".url",
+        ),
         Rule(
             "!has(self.url) || !" + matches(PRESIGNED_PATTERN, "self.url"),
             "a presigned address is a secret: put it into a Secret and name it in urlSecretRef",
@@ -94,7 +108,7 @@ class HTTPSource(Spec):
         ),
     )
 
-    url: SourceAddress | None = Field(default=None, description="Address of the file, http or https.")
+    url: WebAddress | None = Field(default=None, description="Address of the file, http or https.")
     url_secret_ref: SecretKeyRef | None = Field(
         default=None,
         description="Where the address is, for addresses that are secrets themselves (presigned ones).",
