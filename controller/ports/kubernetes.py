@@ -5,12 +5,13 @@ Every method raises `Fault`. Reasons: Conflict (RETRY: the object changed), Alre
 when the answer was lost).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from controller.api.resource import ObjectKey, Resource
+from controller.api.resource import ObjectKey, ObjectMeta, Resource
 from controller.ports.meta import Secret
 
 R = TypeVar("R", bound=Resource)
@@ -39,6 +40,9 @@ class Event:
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
+    ledger: ObjectKey | None = None
+    """The CatalogLedger where it is said instead when the namespace is going: nothing can be made in there."""
+    ledger_uid: str = ""
 
 
 class Cluster(Protocol):
@@ -49,6 +53,10 @@ class Cluster(Protocol):
         ...
 
     async def list(self, kind: type[R]) -> tuple[R, ...]: ...
+
+    async def identities(self, kind: type[Resource]) -> Mapping[ObjectKey, ObjectMeta]:
+        """Metadata of every object of a kind that is watched, from one metadata-only LIST."""
+        ...
 
     async def create(self, resource: R) -> R: ...
 
