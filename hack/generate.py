@@ -51,25 +51,25 @@ def generated() -> dict[Path, str]:
     return files
 
 
-def surplus(files: dict[Path, str]) -> list[Path]:
+def surplus(files: dict[Path, str], root: Path = ROOT) -> list[Path]:
     """CRDs of kinds that do not exist any more."""
-    return sorted(path for path in (ROOT / "crds").glob("*.yaml") if path not in files)
+    return sorted(path for path in (root / "crds").glob("*.yaml") if path not in files)
 
 
-def differences(files: dict[Path, str]) -> list[str]:
+def differences(files: dict[Path, str], root: Path = ROOT) -> list[str]:
     """Say for every stale file what differs; empty when all is fresh."""
     report: list[str] = []
     for path, wanted in files.items():
         present = path.read_text(encoding="utf-8") if path.exists() else ""
         if present == wanted:
             continue
-        name = str(path.relative_to(ROOT))
+        name = str(path.relative_to(root))
         lines = list(
             difflib.unified_diff(present.splitlines(), wanted.splitlines(), name, "generated", lineterm="", n=1)
         )
         hidden = max(0, len(lines) - DIFF_LINES_MAX)
         report += [*lines[:DIFF_LINES_MAX], *([f"… {hidden} more lines"] if hidden else [])]
-    return [*report, *(f"{path.relative_to(ROOT)}: no kind has this definition" for path in surplus(files))]
+    return [*report, *(f"{path.relative_to(root)}: no kind has this definition" for path in surplus(files, root))]
 
 
 def main() -> int:
