@@ -1,0 +1,1 @@
+"""Decisions: pure functions of (desired, observed, policy, now)."""

@@ -1,0 +1,84 @@
+"""From the ledger to the documents of a step and back: the same facts in the words of each side."""
+
+from datetime import datetime
+
+from controller.api.v1alpha1.catalog import CatalogSpec
+from controller.api.v1alpha1.catalog_ledger import LedgerContent, PartitionRecord, PendingCounts, RefreshRecord
+from controller.api.v1alpha1.policies import Guards
+from controller.ports.preparing import GuardPolicy, Partition, PartitionDesired, Pending, RefreshHead
+from controller.scheduling.ledger import roll_guard
+
+
+def partition(record: PartitionRecord) -> Partition:
+    return Partition(
+        index=record.index,
+        slot_from=record.slot_from,
+        slot_to=record.slot_to,
+        snapshot=record.snapshot,
+        payload=record.payload,
+    )
+
+
+def refresh_head(record: RefreshRecord) -> RefreshHead:
+    desired = tuple(
+        PartitionDesired(index=index, desired=key, rows=rows)
+        for index, (key, rows) in enumerate(zip(record.desired, record.desired_rows, strict=True))
+    )
+    return RefreshHead(
+        sequence=record.sequence,
+        read_at=record.read_at,
+        digest=record.digest,
+        etag=record.etag,
+        last_modified=record.last_modified,
+        configuration_digest=record.configuration_digest,
+        partitions=desired,
+        departures=record.departures,
+        superseded_digests=record.superseded_digests,
+        rows=record.rows,
+        valid=record.valid,
+        invalid=record.invalid,
+    )
+
+
+def refresh_record(head: RefreshHead, layout_id: int) -> RefreshRecord:
+    by_index = sorted(head.partitions, key=lambda part: part.index)
+    return RefreshRecord(
+        sequence=head.sequence,
+        read_at=head.read_at,
+        digest=head.digest,
+        etag=head.etag,
+        last_modified=head.last_modified,
+        configuration_digest=head.configuration_digest,
+        desired=tuple(part.desired for part in by_index),
+        desired_rows=tuple(part.rows for part in by_index),
+        departures=head.departures,
+        superseded_digests=head.superseded_digests,
+        rows=head.rows,
+        valid=head.valid,
+        invalid=head.invalid,
+        layout_id=layout_id,
+    )
+
+
+def pending_counts(pending: Pending) -> PendingCounts:
+    return PendingCounts(**pending.model_dump(exclude={"index"}))
+
+
+def guard_policy(
+    spec: CatalogSpec | None, ledger: LedgerContent, now: datetime, approved: tuple[str, ...] = ()
+) -> GuardPolicy:
+    """Effective limits with what the ledger has counted. Without a spec (it is gone): the defaults."""
+    guards = spec.guards if spec is not None else Guards()
+    counts = roll_guard(ledger.guard, now)
+    return GuardPolicy(
+        max_delete_percent=guards.max_delete_percent,
+        always_allow=guards.always_allow,
+        max_deletes=guards.max_deletes,
+        max_out_of_stock_percent=guards.max_out_of_stock_percent,
+        out_of_stock_first=guards.out_of_stock_first,
+        grace=guards.grace_period,
+        counted_leaving_24h=sum(counts.leaving),
+        counted_unsellable_24h=sum(counts.unsellable),
+        items_max_7d=max(counts.items_max, default=0),
+        approved_digests=approved,
+    )
