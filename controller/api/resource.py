@@ -154,8 +154,6 @@ class Resource(Observation):
     KIND: ClassVar[str]
     PLURAL: ClassVar[str]
     SHORT_NAME: ClassVar[str]
-    CONTENT: ClassVar[str] = "spec"
-    """Wire name of the content; everything but a record of the operator's own calls it spec."""
     COLUMNS: ClassVar[tuple[Column, ...]] = (AGE,)
     SELECTABLE: ClassVar[tuple[str, ...]] = ()
     """JSON paths that field selectors may use."""
@@ -177,6 +175,12 @@ class Resource(Observation):
     @property
     def uid(self) -> str:
         return self.metadata.uid
+
+    @classmethod
+    def content_key(cls) -> str:
+        """Where the content stands: `spec`, except in records of the operator's own."""
+        (content,) = set(cls.model_fields) - {"metadata", "status"}
+        return content
 
     @classmethod
     def api_version(cls) -> str:
