@@ -154,13 +154,13 @@ class ControlPlane:
         try:
             plane._start_all(manifests)
         except StoreError:
-            plane._end()
+            plane._end(grace_seconds=0)
             if not has_data:
                 raise
             _set_aside(layout)
             return cls._begin(layout, settings, manifests)
         except BaseException:
-            plane._end()
+            plane._end(grace_seconds=0)
             raise
         return plane
 
@@ -253,8 +253,10 @@ class ControlPlane:
     def stop(self) -> None:
         """End all of it. Harmless when it has ended."""
         with files.exclusive(self._layout.lock):
-            self._end()
-            if not self.settings.outlives:
+            if self.settings.outlives:
+                self._end(grace_seconds=ENDING_SECONDS)
+            else:
+                self._end(grace_seconds=0)
                 _remove_data(self._layout)
 
     def _start_all(self, manifests: Sequence[Path]) -> None:
@@ -302,8 +304,7 @@ class ControlPlane:
         if answer.status_code not in {HTTPStatus.CREATED, HTTPStatus.CONFLICT}:
             raise ControlPlaneError(f"The namespace {self.namespace} cannot be created: {answer.text}")
 
-    def _end(self) -> None:
-        grace_seconds = ENDING_SECONDS if self.settings.outlives else 0
+    def _end(self, *, grace_seconds: float) -> None:
         for name in ORDER_OF_ENDING:
             if name in self._running:
                 self._running.pop(name).end(grace_seconds)

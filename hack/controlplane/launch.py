@@ -22,7 +22,7 @@ import signal
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 BOUND = "bound"
@@ -93,47 +93,38 @@ def die_with_parent(parent: int) -> None:
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:  # it ended before the kernel was told
-        sys.exit(f"the process {parent} that asked for this one has ended")
+        raise ProcessLookupError(f"the process {parent} that asked for this one has ended")
 
 
-def become(record: Path, command: list[str]) -> None:
-    """Record this process, then turn it into the command. Returns never."""
+def become(record: Path, command: list[str]) -> NoReturn:
+    """Record this process, then turn it into the command."""
     me = Identity.of(os.getpid())
     assert me is not None
     me.write(record)
     os.execvp(command[0], command)  # noqa: S606 - there is no shell, on purpose
 
 
-def set_free(record: Path, command: list[str]) -> None:
-    """Let a grandchild become the command and return once it is recorded and has become it."""
-    reading, writing = os.pipe()  # both close when a program is executed: end of file says that it was
-    if os.fork() != 0:
-        os.close(writing)
-        with os.fdopen(reading) as answer:
-            problem = answer.read()
-        if problem:
-            sys.exit(problem)
-        return
-    os.close(reading)
-    os.setsid()
-    try:
-        become(record, command)
-    except BaseException as problem:  # noqa: BLE001 - whatever it is, the waiting side has to be told
-        os.write(writing, f"{command[0]}: {problem}".encode())
-    finally:
-        os._exit(1)
-
-
-def main(arguments: list[str]) -> None:
-    manner, parent, niceness, record, *command = arguments
-    os.nice(int(niceness))
+def launch(manner: str, parent: int, record: Path, command: list[str]) -> NoReturn:
     if manner == BOUND:
-        die_with_parent(int(parent))
-        become(Path(record), command)
-    elif manner == FREE:
-        set_free(Path(record), command)
+        die_with_parent(parent)
     else:
-        sys.exit(f"{manner!r} is neither {BOUND} nor {FREE}")
+        assert manner == FREE
+        if os.fork() != 0:
+            os._exit(0)
+        os.setsid()
+    become(record, command)
+
+
+def main(arguments: list[str]) -> NoReturn:
+    manner, parent, niceness, answer, record, *command = arguments
+    # Closed when the command is executed, which tells the caller that it was. What is written says why it was not.
+    os.set_inheritable(int(answer), False)
+    try:
+        os.nice(int(niceness))
+        launch(manner, int(parent), Path(record), command)
+    except BaseException as problem:  # noqa: BLE001 - whatever it is, the caller has to be told
+        os.write(int(answer), f"{command[0]}: {problem}".encode())
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -126,31 +126,35 @@ def start(
     """
     record, log = record_of(directory, name), log_of(directory, name)
     record.unlink(missing_ok=True)
+    reading, writing = os.pipe()
     manner = launch.BOUND if bound else launch.FREE
-    launcher = [sys.executable, "-I", "-S", launch.__file__, manner, str(os.getpid()), str(niceness), str(record)]
+    launcher = [sys.executable, "-I", "-S", launch.__file__, manner, str(os.getpid()), str(niceness), str(writing)]
 
     def spawn() -> subprocess.Popen[bytes]:
         with log.open("ab") as output:
             return subprocess.Popen(
-                [*launcher, *command],
+                [*launcher, str(record), *command],
                 cwd=working_directory or directory,
                 env=None if environment is None else dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                pass_fds=(writing,),
                 start_new_session=True,  # Ctrl-C is for the caller, who then ends these in good order
             )
 
-    child = _starter.submit(spawn).result()
-    if bound:
-        identity = Identity.of(child.pid)
-        if identity is None:
-            child.wait()
-    else:
+    with os.fdopen(reading, encoding="utf-8", errors="replace") as answer:
+        try:
+            child = _starter.submit(spawn).result()
+        finally:
+            os.close(writing)
+        problem = answer.read()  # ends when the command runs, or the launcher has ended
+    if not bound or problem:
         child.wait()
-        identity = Identity.read(record)
-    if identity is None:
-        raise ProcessError(f"{name} ended at once.\n{tail(log)}")
+    identity = Identity.of(child.pid) if bound else Identity.read(record)
+    if problem or identity is None:
+        child.wait()
+        raise ProcessError(f"{name} did not start. {problem}\n{tail(log)}")
     return Process(name=name, identity=identity, log=log, child=child if bound else None)
 
 

