@@ -80,7 +80,25 @@ class Reason(StrEnum):
     EXCLUSION_NOT_GUARANTEED = "ExclusionNotGuaranteed", "Meta fetches by itself, so overlap cannot be excluded."
     PREPARATION_FAILED = "PreparationFailed", "Reading or encoding the items failed; the message says how."
 
+    PAYLOAD_TOO_LARGE = "PayloadTooLarge", "What is to be sent exceeds what Meta takes at once."
+    PAYLOAD_MISMATCH = "PayloadMismatch", "What lies in the store is not what was planned; nothing was sent."
+    CONTRACT_VIOLATION = "ContractViolation", "An answer contradicts what is known of the other side; please report it."
+
     # The operator's own record
     SNAPSHOT_LOST = "SnapshotLost", "The record of what Meta has is missing, foreign or unreadable; nothing is deleted."
     SNAPSHOT_TOO_NEW = "SnapshotTooNew", "The record was written by a newer release; this one writes nothing."
+    STORE_UNAVAILABLE = "StoreUnavailable", "The store cannot be read or written; it is tried again."
+    STORE_FULL = "StoreFull", "The store has no room left."
+    STORE_KEY_TAKEN = "StoreKeyTaken", "An object that must not change exists in the store with other content."
+    STORE_KEY_INVALID = "StoreKeyInvalid", "A key leads out of the store."
+    LEDGER_UNAVAILABLE = "LedgerUnavailable", "The record of the catalog cannot be read or written; it is tried again."
+    LEASE_LOST = "LeaseLost", "Another process is the active one now, or may be; this one starts nothing more."
     ROLLED_BACK = "RolledBack", "Ledger and store disagree, as after a restored backup; a full send is due."
+
+    # The API server
+    KUBERNETES_UNAVAILABLE = "KubernetesUnavailable", "The API server does not answer; it is tried again."
+    CONFLICT = "Conflict", "The object changed meanwhile; it is read again."
+    ALREADY_EXISTS = "AlreadyExists", "An object of that name exists."
+    FORBIDDEN = "Forbidden", "The operator's role does not allow this; the message names the right."
+    INVALID_OBJECT = "InvalidObject", "The API server refuses an object that the operator made; please report it."
+    NAMESPACE_TERMINATING = "NamespaceTerminating", "The namespace is being deleted: nothing new can be made in it."
