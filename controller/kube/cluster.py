@@ -30,6 +30,8 @@ R = TypeVar("R", bound=Resource)
 
 PAGE_LENGTH = 500
 """Objects per page of a LIST: a page of large objects stays below some MiB."""
+APPLY_TRIES_MAX = 4
+"""People and controllers write the same objects; losing four times in a row is a fight that waits for later."""
 INSTALLATION_KEY = "id"
 """Key inside the ConfigMap that names the installation."""
 
@@ -55,8 +57,7 @@ class KubernetesCluster:
         self._statuses = StatusMemory()
 
     async def get(self, kind: type[R], key: ObjectKey) -> R | None:
-        wire = await self._find(Request("GET", paths.item(kind, key.namespace, key.name)), str(key))
-        return None if wire is None else _parse(kind, wire)
+        return await self._find_as(kind, Request("GET", paths.item(kind, key.namespace, key.name)), str(key))
 
     async def list(self, kind: type[R]) -> tuple[R, ...]:
         found = []
@@ -89,25 +90,31 @@ class KubernetesCluster:
         if known is not None and self._statuses.unchanged(uid, wire, _known_status(known)):
             return known.model_copy(update={"status": status})
         await self._statuses.turn(uid)
-        body = {
-            "apiVersion": kind.api_version(),
-            "kind": kind.KIND,
-            "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
-            "status": wire,
-        }
-        request = Request(
-            "PATCH",
-            paths.status(kind, key.namespace, key.name),
-            query=(*_AS_US, ("force", "true")),
-            body=body,
-            content_type=ContentType.APPLY,
-        )
-        applied = await self._update(kind, key, uid, request)
+        version = self._statuses.newest_version(uid, None if known is None else known.metadata.resource_version)
+        applied = await self._apply_at(kind, key, uid, version, wire)
         if applied is None:
             self._statuses.forget(uid)
         else:
             self._statuses.written(uid, wire, applied.metadata.resource_version, _status_of(applied))
         return applied
+
+    async def _apply_at(self, kind: type[R], key: ObjectKey, uid: str, version: str | None, wire: Json) -> R | None:
+        """Apply against a version: the API server ignores the uid of a status, so only the version names the object."""
+        conflict: Fault | None = None
+        for _ in range(APPLY_TRIES_MAX):
+            if version is None:
+                there = await self.get(kind, key)
+                if there is None or there.uid != uid:
+                    return None
+                version = there.metadata.resource_version
+            try:
+                return await self._find_as(kind, _application(kind, key, version, wire), str(key))
+            except Fault as fault:
+                if fault.reason != "Conflict":
+                    raise
+                conflict, version = fault, None
+        assert conflict is not None
+        raise conflict
 
     async def set_finalizer(self, resource: R, *, present: bool) -> R | None:
         held = resource.metadata.finalizers
@@ -130,7 +137,15 @@ class KubernetesCluster:
             },
             content_type=ContentType.MERGE_PATCH,
         )
-        return await self._update(type(resource), resource.key, metadata.uid, request)
+        try:
+            return await self._find_as(type(resource), request, str(resource.key))
+        except Fault as fault:
+            if fault.reason != "Conflict":
+                raise
+            there = await self.get(type(resource), resource.key)
+            if there is not None and there.uid == resource.uid:
+                raise
+            return None
 
     async def set_cancel(self, key: ObjectKey) -> None:
         request = Request(
@@ -249,17 +264,8 @@ class KubernetesCluster:
         except Failure as failure:
             raise to_fault(failure, subject, write=request.write) from None
 
-    async def _update(self, kind: type[R], key: ObjectKey, uid: str, request: Request) -> R | None:
-        """Change the object with this uid. None where it is gone, whoever has its name now."""
-        try:
-            wire = await self._find(request, str(key))
-        except Fault as fault:
-            if fault.reason != "Conflict":
-                raise
-            there = await self.get(kind, key)
-            if there is not None and there.uid == uid:
-                raise
-            return None
+    async def _find_as(self, kind: type[R], request: Request, subject: str) -> R | None:
+        wire = await self._find(request, subject)
         return None if wire is None else _parse(kind, wire)
 
     def _known_as(self, kind: type[R], key: ObjectKey, uid: str) -> R | None:
@@ -268,6 +274,22 @@ class KubernetesCluster:
 
 
 _AS_US = (("fieldManager", names.FIELD_MANAGER),)
+
+
+def _application(kind: type[Resource], key: ObjectKey, version: str, status: Json) -> Request:
+    body: Json = {
+        "apiVersion": kind.api_version(),
+        "kind": kind.KIND,
+        "metadata": {"name": key.name, "namespace": key.namespace, "resourceVersion": version},
+        "status": status,
+    }
+    return Request(
+        "PATCH",
+        paths.status(kind, key.namespace, key.name),
+        query=(*_AS_US, ("force", "true")),
+        body=body,
+        content_type=ContentType.APPLY,
+    )
 
 
 def _parse(kind: type[R], wire: Json) -> R:

@@ -48,6 +48,13 @@ class StatusMemory:
             return there == wanted or (last is not None and last.sent == wanted and there == last.answered)
         return last is not None and last.sent == wanted
 
+    def newest_version(self, uid: str, known: str | None) -> str | None:
+        """The newest version of the object that we have seen, or None."""
+        last = self._written.get(uid)
+        if last is None or (known is not None and version_number(known) >= last.version):
+            return known
+        return str(last.version)
+
     def written(self, uid: str, sent: Json, resource_version: str, answered: Json) -> None:
         self._written.pop(uid, None)
         self._written[uid] = _Written(version_number(resource_version), _digest(sent), _digest(answered))
