@@ -87,8 +87,9 @@ def named_field(*texts: str) -> str | None:
 
 def single_field(names: str) -> str | None:
     """Read a cell that lists fields; only a single one is a name."""
-    found = {feed_name(name) for name in re.split(r"[,;|]", names.strip("[]{} \t")) if name.strip(" '\"")}
-    return found.pop().strip(" '\"") if len(found) == 1 else None
+    listed = (name.strip(" '\"") for name in re.split(r"[,;|]", names.strip("[]{} \t")))
+    found = {feed_name(name) for name in listed if name}
+    return found.pop() if len(found) == 1 else None
 
 
 def severity_of(text: str) -> Literal["fatal", "warning"]:

@@ -27,8 +27,8 @@ Method = Literal["GET", "POST", "DELETE"]
 Params = tuple[tuple[str, str], ...]
 
 USER_AGENT = "meta-catalog-operator"
-_TRACE_ID = re.compile(r"^[A-Za-z0-9_+/=-]{1,64}$")
-_TOKEN = re.compile(r"^[\x21-\x7e]+$")
+_TRACE_ID = re.compile(r"[A-Za-z0-9_+/=-]{1,64}")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ def _text(value: object) -> str:
 
 def _trace_id(error: errors.GraphError | None, headers: Mapping[str, str]) -> str | None:
     for candidate in (error.trace_id if error else None, headers.get("x-fb-trace-id")):
-        if candidate is not None and _TRACE_ID.match(candidate):
+        if candidate is not None and _TRACE_ID.fullmatch(candidate):
             return candidate
     return None
 
@@ -274,7 +274,7 @@ def _proof(request: Request, credentials: Credentials) -> Params:
 
 def _token(request: Request, credentials: Credentials) -> str:
     token = (request.bearer or credentials.token).reveal()
-    if not _TOKEN.match(token):
+    if not _TOKEN.fullmatch(token):
         raise Fault(
             reason="TokenInvalid",
             disposition=Disposition.STALLED,

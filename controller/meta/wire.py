@@ -25,8 +25,11 @@ def _moment(value: object) -> object:
     """Meta: dates are ISO 8601 with an offset without colon; tokens use seconds since 1970."""
     if isinstance(value, int) and not isinstance(value, bool):
         return datetime.fromtimestamp(value, UTC) if value > 0 else None
-    if not isinstance(value, str) or not value:
+    if value is None or value == "":
         return None
+    if not isinstance(value, str):
+        message = "neither text nor seconds"
+        raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueError only
     moment = datetime.fromisoformat(value)
     return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
