@@ -33,10 +33,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane of this test process, with our kinds and roles; started when the first test asks for it."""
-    manifests = sorted((REPOSITORY / "crds").glob("*.yaml"))
-    roles = REPOSITORY / "manifests" / "rbac.yaml"
-    manifests += [roles] if roles.exists() else []
+    """A control plane of this test process with all that is installed (but no operator); started on first demand."""
+    manifests = [*sorted((REPOSITORY / "crds").glob("*.yaml")), *sorted((REPOSITORY / "manifests").glob("*.yaml"))]
     with ControlPlane.start(tmp_path_factory.mktemp("control-plane"), manifests=manifests) as started:
         yield started
 

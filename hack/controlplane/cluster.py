@@ -122,7 +122,7 @@ class ControlPlane:
             found = cls.attach(layout.directory)
             if found is not None and not (outlives and found.settings.outlives):
                 raise ControlPlaneError(f"A control plane runs in {layout.directory} already. Stop that one first.")
-            if found is not None and settings.describe(found.settings, now=now):
+            if found is not None and settings.are_met_by(found.settings, now=now):
                 found.apply(manifests)
                 return found
             _end_recorded(layout, grace_seconds=ENDING_SECONDS)
@@ -326,7 +326,7 @@ def stop(directory: Path) -> bool:
 def erase(directory: Path) -> None:
     """End what runs in this directory and remove all of it."""
     stop(directory)
-    if Settings.read(Layout(directory.resolve())) is not None:  # never what is not a control plane's
+    if Layout(directory).settings.exists():  # never what is not a control plane's
         shutil.rmtree(directory)
 
 

@@ -132,7 +132,7 @@ class Settings:
     def write(self, layout: Layout) -> None:
         files.write_private(layout.settings, json.dumps(asdict(self), indent=1).encode())
 
-    def describe(self, other: "Settings", *, now: dt.datetime) -> bool:
+    def are_met_by(self, other: "Settings", *, now: dt.datetime) -> bool:
         """Whether the other was started as these demand, and its certificates are good for some time yet."""
         same = replace(self, port=other.port, renew_at=other.renew_at) == other
         return same and now.timestamp() < other.renew_at

@@ -123,6 +123,7 @@ def main(arguments: list[str]) -> NoReturn:
         os.nice(int(niceness))
         launch(manner, int(parent), Path(record), command)
     except BaseException as problem:  # noqa: BLE001 - whatever it is, the caller has to be told
+        Path(record).unlink(missing_ok=True)
         os.write(int(answer), f"{command[0]}: {problem}".encode())
         os._exit(1)
 

@@ -124,6 +124,8 @@ def start(
 
     A bound one dies with this interpreter. One that is not lives until somebody ends it; it is no child of anybody.
     """
+    if sys.platform != "linux":
+        raise ProcessError("The local control plane needs Linux: it relies on pidfd, /proc and PR_SET_PDEATHSIG.")
     record, log = record_of(directory, name), log_of(directory, name)
     record.unlink(missing_ok=True)
     reading, writing = os.pipe()
@@ -149,13 +151,14 @@ def start(
         finally:
             os.close(writing)
         problem = answer.read()  # ends when the command runs, or the launcher has ended
-    if not bound or problem:
-        child.wait()
-    identity = Identity.of(child.pid) if bound else Identity.read(record)
+    identity = Identity.read(record)  # not asked of the kernel: the command may have ended already
     if problem or identity is None:
         child.wait()
         raise ProcessError(f"{name} did not start. {problem}\n{tail(log)}")
-    return Process(name=name, identity=identity, log=log, child=child if bound else None)
+    if not bound:
+        child.wait()  # the launcher, which has ended; the command is its child no more
+        return Process(name=name, identity=identity, log=log)
+    return Process(name=name, identity=identity, log=log, child=child)
 
 
 def recorded(directory: Path) -> dict[str, Process]:

@@ -73,7 +73,7 @@ def test_settings_that_cannot_be_read_are_none(tmp_path: Path, content: str) -> 
 
 def test_what_runs_is_as_wanted_whatever_its_port_is() -> None:
     wanted = replace(SETTINGS, port=0, renew_at=NOW.timestamp() + 9_999)
-    assert wanted.describe(SETTINGS, now=NOW)
+    assert wanted.are_met_by(SETTINGS, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_what_runs_is_as_wanted_whatever_its_port_is() -> None:
     ids=["without controllers", "another namespace", "another account", "other programs"],
 )
 def test_what_runs_differently_is_not_as_wanted(other: Settings) -> None:
-    assert not SETTINGS.describe(other, now=NOW)
+    assert not SETTINGS.are_met_by(other, now=NOW)
 
 
 def test_what_runs_with_old_certificates_is_not_as_wanted() -> None:
-    assert not SETTINGS.describe(SETTINGS, now=NOW + dt.timedelta(seconds=60))
+    assert not SETTINGS.are_met_by(SETTINGS, now=NOW + dt.timedelta(seconds=60))

@@ -102,3 +102,11 @@ def test_a_record_without_a_process_is_no_process(tmp_path: Path) -> None:
     Identity(boot_id="b", pid=2**22, start_ticks=1).write(processes.record_of(tmp_path, "gone"))
     (tmp_path / f"torn{processes.RECORD_SUFFIX}").write_text("{")
     assert processes.recorded(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("program", "code"), [("true", 0), ("false", 1)])
+def test_what_ends_at_once_has_been_started_all_the_same(tmp_path: Path, program: str, code: int) -> None:
+    for _ in range(10):
+        started = processes.start(program, [program], directory=tmp_path, bound=True)
+        assert started.wait(10)
+        assert started.exit_code() == code
