@@ -70,6 +70,10 @@ class RefreshHead(Document):
     partitions: tuple[PartitionDesired, ...] = ()
     departures: str | None = None
     """Table of ids on their way out (see Refresh)."""
+    rejected: str | None = None
+    """Table of the rows that failed our checks."""
+    complete: bool = True
+    """False: rows without a readable id, or skipped ones; then nothing counts as gone."""
     superseded_digests: tuple[str, ...] = ()
     """Digests of earlier versions, newest first, at most 16: seeing one again means the source went back."""
     rows: int = 0

@@ -1,0 +1,209 @@
+"""The steps behind an answer: `Acknowledge`, `Verify`, `SentIDs` and `Rebuild`."""
+
+import json
+from collections.abc import Sequence
+
+import polars as pl
+
+from controller.ports.preparing import (
+    AcknowledgeRequest,
+    AcknowledgeResult,
+    ErrorGroup,
+    Fate,
+    Method,
+    Partition,
+    RebuildRequest,
+    RebuildResult,
+    Receipt,
+    SentIDsRequest,
+    SentIDsResult,
+    VerifyRequest,
+    VerifyResult,
+)
+from controller.preparing.context import Context
+from controller.preparing.heads import Head, departures_of, pending_of, policy_of
+from controller.preparing.objects import read_or_empty, read_table, table_key, write_table
+from controller.products import acknowledge, verify
+from controller.products.acknowledge import Line, MessageGroup
+from controller.products.encode import ids_document
+from controller.products.fields import GROUP, ID, VOLATILE, in_order
+from controller.products.fingerprints import group_hash
+from controller.products.tables import DELETES, NARROW, SENT, SNAPSHOT, Kind, State, conform, empty, known
+from controller.stores.local import LocalStore, lost
+
+
+def run(request: AcknowledgeRequest, context: Context) -> AcknowledgeResult:
+    store = context.store
+    lines: list[Line] = []
+    judged: list[pl.DataFrame] = []
+    for receipt in request.receipts:
+        if receipt.fate is Fate.NEVER_ACCEPTED:
+            continue
+        said = _lines(store, receipt.results)
+        lines += said
+        judged.append(_judged(store, receipt, said))
+    indices = [each.index for each in request.partitions]
+    rows = pl.concat(judged, how="diagonal") if judged else None
+    if rows is not None:
+        rows = rows.filter(pl.col("_partition").is_in(indices))
+    partitions = [_next(request, context, each, rows) for each in request.partitions]
+    return _result(request, context, partitions, rows, lines)
+
+
+def _result(
+    request: AcknowledgeRequest,
+    context: Context,
+    partitions: list[Partition],
+    rows: pl.DataFrame | None,
+    lines: list[Line],
+) -> AcknowledgeResult:
+    departures, _ = departures_of(context.store, request.refresh)
+    desired = {each.index: each.desired for each in request.refresh.partitions}
+    pending = tuple(
+        pending_of(
+            Head.load(context.store, each),
+            read_or_empty(context.store, desired.get(each.index), NARROW),
+            departures,
+            policy_of(request.guard),
+            request.now,
+        )
+        for each in partitions
+    )
+    outcomes = rows.get_column("outcome") if rows is not None else pl.Series([], dtype=pl.String)
+    return AcknowledgeResult(
+        partitions=tuple(partitions),
+        pending=pending,
+        accepted=int(outcomes.is_in(["applied", "confirmed"]).sum()),
+        refused=int((outcomes == "refused").sum()),
+        unknown=int((outcomes == "unknown").sum()),
+        errors=_groups(acknowledge.message_groups(lines, "fatal")),
+        warnings=_groups(acknowledge.message_groups(lines, "warning")),
+    )
+
+
+def _judged(store: LocalStore, receipt: Receipt, lines: list[Line]) -> pl.DataFrame:
+    sent = read_table(store, receipt.sent)
+    back = None
+    if receipt.read_back is not None:
+        back = verify.compare_back(sent, verify.items(_content(store, receipt.read_back)))
+    return acknowledge.judge(
+        sent,
+        acknowledge.answers(lines),
+        back,
+        applied=receipt.fate is Fate.APPLIED,
+        unnamed=receipt.unnamed_refused > 0,
+    )
+
+
+def _next(request: AcknowledgeRequest, context: Context, document: Partition, rows: pl.DataFrame | None) -> Partition:
+    """Write the next head of one partition; without rows nothing changes."""
+    mine = rows.filter(pl.col("_partition") == document.index) if rows is not None else None
+    if mine is None or not mine.height:
+        return document
+    store = context.store
+    head = Head.load(store, document)
+    full = request.method is not Method.ITEMS_BATCH
+    applied = all(each.fate is Fate.APPLIED for each in request.receipts)
+    replaced = full and not request.update_only
+    deleted = empty(DELETES)
+    if replaced and applied:
+        deleted = read_or_empty(store, request.deletes, DELETES)
+    snapshot = acknowledge.next_snapshot(head.snapshot, mine, deleted, request.now, replaced=replaced)
+    if full and applied:
+        snapshot = acknowledge.forget_unsent(snapshot, mine)
+    part = f"{document.index:03}"
+    key = write_table(store, table_key(request.prefix, Kind.SNAPSHOT, part), snapshot)
+    payload = _next_payload(request, context, head, mine, deleted) if full else document.payload
+    return document.model_copy(update={"snapshot": key, "payload": payload})
+
+
+def _next_payload(
+    request: AcknowledgeRequest, context: Context, head: Head, rows: pl.DataFrame, deleted: pl.DataFrame
+) -> str | None:
+    """The table of what was sent is the payload where Meta took all of it; otherwise a new one is written."""
+    sent = [each.sent for each in request.receipts if each.fate is not Fate.NEVER_ACCEPTED]
+    earlier = head.payload_ids.join(rows.select(ID), on=ID, how="anti").join(deleted, on=ID, how="anti")
+    all_taken = bool(rows.get_column("outcome").is_in(["applied", "confirmed"]).all())
+    if all_taken and not earlier.height and len(sent) == 1:
+        return sent[0]
+    columns = in_order(name for name in rows.columns if name not in _JUDGEMENT and not name.endswith("_equal"))
+    payload = acknowledge.next_payload(head.payload(context.store), rows, deleted, columns)
+    if not payload.height:
+        return None
+    return write_table(context.store, table_key(request.prefix, Kind.PAYLOAD, f"{head.index:03}"), payload)
+
+
+_JUDGEMENT = frozenset({"outcome", "fatal", "warned", "warned_static"})
+
+
+def _lines(store: LocalStore, key: str | None) -> list[Line]:
+    if key is None:
+        return []
+    found = (json.loads(line) for line in _content(store, key).splitlines() if line.strip())
+    return [Line(str(row["id"]), row["severity"], row["message"], row.get("field")) for row in found]
+
+
+def _content(store: LocalStore, key: str) -> bytes:
+    content = store.read(key)
+    if content is None:
+        raise lost(f"{key} is missing in the store")
+    return content
+
+
+def _groups(groups: Sequence[MessageGroup]) -> tuple[ErrorGroup, ...]:
+    return tuple(
+        ErrorGroup(
+            message=each.message,
+            severity="fatal" if each.severity == "fatal" else "warning",
+            count=each.count,
+            sample_ids=each.sample_ids,
+        )
+        for each in groups
+    )
+
+
+def verify_sent(request: VerifyRequest, context: Context) -> VerifyResult:
+    """Compare what was sent with what was read back."""
+    read = verify.items(_content(context.store, request.read_back))
+    compared = [verify.compare_back(read_table(context.store, key), read) for key in request.sent]
+    equal = sum(int(each.select(verify.equal_rows(each).sum()).item()) for each in compared)
+    missing = sum(int((~each.get_column(verify.FOUND)).sum()) for each in compared)
+    total = sum(each.height for each in compared)
+    return VerifyResult(equal=equal, different=total - equal - missing, missing=missing)
+
+
+def list_sent(request: SentIDsRequest, context: Context) -> SentIDsResult:
+    """List ids of sent tables."""
+    frames = [conform(read_table(context.store, key, [ID]), pl.Schema({ID: SENT[ID]})) for key in request.sent]
+    ids = pl.concat(frames).get_column(ID).unique().sort().to_list() if frames else []
+    key = f"{request.prefix}/ids.json"
+    context.store.write(key, ids_document(ids))
+    return SentIDsResult(ids=key, count=len(ids))
+
+
+def rebuild(request: RebuildRequest, context: Context) -> RebuildResult:
+    """Make heads from Meta's own listings: everything is there, nothing is known for sure, no rows are kept."""
+    listings = {each.index: each.listing for each in request.listings}
+    partitions = []
+    total = 0
+    for each in request.partitions:
+        if each.index not in listings:
+            partitions.append(each)
+            continue
+        found = verify.items(_content(context.store, listings[each.index]))
+        snapshot = _rebuilt(found.filter(pl.col(ID).is_not_null()))
+        total += snapshot.height
+        key = write_table(context.store, table_key(request.prefix, Kind.SNAPSHOT, f"{each.index:03}"), snapshot)
+        partitions.append(each.model_copy(update={"snapshot": key, "payload": None}))
+    return RebuildResult(partitions=tuple(partitions), items=total)
+
+
+def _rebuilt(listed: pl.DataFrame) -> pl.DataFrame:
+    rows = listed.with_columns(
+        at_meta=pl.lit(value=True),
+        state=pl.lit(State.UNKNOWN.value),
+        group_hash=group_hash([GROUP]),
+        sequence=pl.lit(0),
+        **{known(name): pl.lit(value=False) for name in VOLATILE},
+    )
+    return conform(rows, SNAPSHOT).sort(ID)

@@ -1,0 +1,145 @@
+"""The step `Encode`: the bytes that one operation sends, from the current refresh against the heads it holds."""
+
+import hashlib
+from collections.abc import Iterable
+
+import polars as pl
+
+from controller.faults import Disposition, Fault
+from controller.ports.preparing import EncodeRequest, EncodeResult, Method, PayloadFile, PlanCounts
+from controller.preparing.context import Context
+from controller.preparing.heads import Head, departures_of, policy_of
+from controller.preparing.objects import read_table, table_key, write_table
+from controller.products import encode
+from controller.products.compare import FullSend, compare, full_send
+from controller.products.fields import ID
+from controller.products.tables import NARROW, SENT, Kind, conform
+from controller.stores.local import LocalStore
+
+SAMPLES_MAX = 10
+REQUESTED = "Requested"
+
+
+def run(request: EncodeRequest, context: Context) -> EncodeResult:
+    if request.method is Method.ITEMS_BATCH:
+        return _batch(request, context)
+    if len(request.partitions) != 1:
+        raise Fault("PreparingFailed", Disposition.DEFECT, "a full send is of exactly one partition")
+    return _full(request, context)
+
+
+def _full(request: EncodeRequest, context: Context) -> EncodeResult:
+    head = Head.load(context.store, request.partitions[0])
+    desired = read_table(context.store, _desired_key(request, head.index))
+    compared = _compared(request, context, head, conform(desired, NARROW))
+    how = _how(request, full_send(compared))
+    needed = compared.filter((~pl.col("in_source") | pl.col("untested")) & pl.col("has_payload"))
+    payload = head.payload(context.store).join(needed.select(ID), on=ID, how="semi", maintain_order="left")
+    rows = encode.full_rows(compared, desired, payload, how, head.index, request.refresh.sequence)
+    if not rows.sent.height:
+        return EncodeResult()
+    sent = write_table(context.store, table_key(request.prefix, Kind.SENT, f"{head.index:03}"), rows.sent)
+    file = _write_file(request, context.store, rows.sent, sent, head.index)
+    deletes = None
+    if rows.deletes.height:
+        deletes = write_table(context.store, table_key(request.prefix, Kind.DELETES, f"{head.index:03}"), rows.deletes)
+    plan = PlanCounts(
+        create=rows.created.height,
+        update=rows.changed.height,
+        delete=rows.deletes.height,
+        unchanged=rows.sent.height - rows.created.height - rows.changed.height,
+        sample_create=_samples(rows.created),
+        sample_update=_samples(rows.changed),
+        sample_delete=_samples(rows.deletes),
+    )
+    return EncodeResult(
+        files=(file,),
+        plan=plan,
+        digest=_digest([file.sha256]),
+        update_only=how.update_only_reason is not None,
+        update_only_reason=how.update_only_reason,
+        deletes=deletes,
+    )
+
+
+def _how(request: EncodeRequest, decided: FullSend) -> FullSend:
+    if decided.update_only_reason is None and (request.update_only or request.method is Method.UPDATE_FEED):
+        return FullSend(REQUESTED, substitute=False)
+    return decided
+
+
+def _write_file(request: EncodeRequest, store: LocalStore, rows: pl.DataFrame, sent: str, index: int) -> PayloadFile:
+    key = f"{request.prefix}/payload-{index:03}.csv.gz"
+    digest = hashlib.sha256()
+    size = 0
+    with store.creating(key) as path, path.open("wb") as file:
+        for piece in encode.replace_file(rows):
+            digest.update(piece)
+            size += len(piece)
+            file.write(piece)
+    if size > request.limits.upload_bytes_max:
+        raise Fault(
+            "UploadTooLarge",
+            Disposition.STALLED,
+            f"the file of partition {index} is larger than Meta takes: use more shards",
+        )
+    return PayloadFile(key=key, bytes=size, sha256=digest.hexdigest(), rows=rows.height, partitions=(index,), sent=sent)
+
+
+def _batch(request: EncodeRequest, context: Context) -> EncodeResult:
+    frames = []
+    for each in request.partitions:
+        head = Head.load(context.store, each)
+        desired = conform(read_table(context.store, _desired_key(request, each.index), list(NARROW)), NARROW)
+        compared = _compared(request, context, head, desired)
+        frames.append(encode.batch_rows(compared, request.fields, each.index, request.refresh.sequence))
+    rows = pl.concat(frames).sort("_partition", ID) if frames else pl.DataFrame(schema=SENT)
+    if request.item_ids:
+        rows = rows.filter(pl.col(ID).is_in(list(request.item_ids)))
+    bodies, more = encode.batch_bodies(
+        rows,
+        rows_max=request.limits.batch_rows_max,
+        bytes_max=request.limits.batch_bytes_max,
+        bodies_max=request.calls_max,
+    )
+    files = tuple(_write_body(request, context.store, rows, body, number) for number, body in enumerate(bodies))
+    said = bodies[-1].end if bodies else 0
+    plan = PlanCounts(update=said, sample_update=_samples(rows.head(said)))
+    return EncodeResult(files=files, plan=plan, digest=_digest(each.sha256 for each in files), more=more)
+
+
+def _write_body(
+    request: EncodeRequest, store: LocalStore, rows: pl.DataFrame, body: encode.Body, number: int
+) -> PayloadFile:
+    said = rows.slice(body.start, body.end - body.start)
+    sent = write_table(store, table_key(request.prefix, Kind.SENT, f"{number:04}"), said)
+    key = f"{request.prefix}/batch-{number:04}.json"
+    store.write(key, body.content)
+    return PayloadFile(
+        key=key,
+        bytes=len(body.content),
+        sha256=hashlib.sha256(body.content).hexdigest(),
+        rows=said.height,
+        partitions=tuple(said.get_column("_partition").unique().sort().to_list()),
+        sent=sent,
+    )
+
+
+def _compared(request: EncodeRequest, context: Context, head: Head, desired: pl.DataFrame) -> pl.DataFrame:
+    departures, _ = departures_of(context.store, request.refresh)
+    return compare(desired, head.snapshot, departures, head.payload_ids, policy_of(request.guard), request.now)
+
+
+def _desired_key(request: EncodeRequest, index: int) -> str:
+    for each in request.refresh.partitions:
+        if each.index == index:
+            return each.desired
+    raise Fault("PreparingFailed", Disposition.DEFECT, f"the refresh has no rows for partition {index}: refresh again")
+
+
+def _digest(digests: Iterable[str]) -> str:
+    return "sha256:" + hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _samples(ids: pl.DataFrame) -> tuple[str, ...]:
+    return tuple(ids.get_column(ID).head(SAMPLES_MAX).to_list())

@@ -1,0 +1,441 @@
+"""The step `Refresh`: read, map, check, place, compare; decide what may leave. Once for all partitions."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+import polars as pl
+
+from controller.api.v1alpha1.items import Compression, FileType, ItemsEntry, RejectedRows
+from controller.faults import Disposition, Fault
+from controller.ports.preparing import (
+    GuardPolicy,
+    Held,
+    PartitionDesired,
+    RefreshHead,
+    RefreshRequest,
+    RefreshResult,
+    RefusedRead,
+    RuleCount,
+    SourceCredentials,
+)
+from controller.preparing.context import Context
+from controller.preparing.heads import Head, departures_of, pending_of, policy_of, write_departures
+from controller.preparing.objects import read_metadata, read_or_empty, read_table, table_key, write_table
+from controller.products import mapping, partition, reading, rules
+from controller.products.departures import Departures, Guard, Look, advance, next_look_at
+from controller.products.fields import AVAILABILITY, ID
+from controller.products.fingerprints import group_hash, row_hash, slot, static_hash
+from controller.products.partition import PARTITION, SlotRange
+from controller.products.records import Findings
+from controller.products.rules import REJECTED, RuleFinding
+from controller.products.tables import NARROW, Kind, Leaving, Stage, conform
+from controller.products.tables import REJECTED as REJECTED_SCHEMA
+from controller.sources import spool, volume
+from controller.sources.spool import Spool
+
+SUPERSEDED_MAX = 16
+SAMPLES_MAX = 10
+HEAD_BYTES = 1 << 16
+CHECKS = "checks"
+REFUSALS = frozenset(
+    {
+        "SourceUnreachable",
+        "SourceRefused",
+        "SourceEmpty",
+        "SourceTooSmall",
+        "SourceMalformed",
+        "SourceWentBack",
+        "MappingInvalid",
+    }
+)
+"""Faults that say that this read does not count; every other fault ends the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which version of the source was delivered."""
+
+    etag: str | None
+    last_modified: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Rows of one accepted read."""
+
+    accepted: pl.DataFrame
+    rejected: pl.DataFrame
+    findings: list[RuleFinding]
+    complete: bool
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What the source wants, wherever it came from, and the head that will stand for it."""
+
+    narrow: dict[int, pl.DataFrame]
+    stays: pl.DataFrame
+    findings: list[RuleFinding]
+    complete: bool
+    head: RefreshHead
+
+
+def refresh(request: RefreshRequest, credentials: SourceCredentials, context: Context) -> RefreshResult:
+    heads = [Head.load(context.store, each) for each in request.partitions]
+    try:
+        rows = _read(request, credentials, context, heads) if request.read else _again(request, context, heads)
+    except Fault as fault:
+        if fault.reason not in REFUSALS:
+            raise
+        return RefreshResult(refused=RefusedRead(reason=fault.reason, message=fault.message))
+    return _compare(request, context, heads, rows)
+
+
+def _read(request: RefreshRequest, credentials: SourceCredentials, context: Context, heads: list[Head]) -> Rows:
+    with Spool(context.store.spool_directory(), request.limits.source_bytes_max) as spooled:
+        version = _fetch(request, credentials, context, spooled)
+        previous = request.previous
+        if previous is not None and _is_quiet(request, previous, spooled.digest):
+            seen = previous.model_copy(
+                update={"read_at": request.now, "etag": version.etag, "last_modified": version.last_modified}
+            )
+            return _again(request.model_copy(update={"previous": seen}), context, heads)
+        if previous is not None and not request.accept_went_back:
+            _refuse_older(previous, spooled.digest, version)
+        read = _rows(request.items, spooled, request.limits.line_bytes_max)
+    _must_be_enough(request, read)
+    return _placed(request, context, heads, read, spooled.digest, version)
+
+
+def _fetch(request: RefreshRequest, credentials: SourceCredentials, context: Context, spooled: Spool) -> Version:
+    source = request.items.source
+    packed = {Compression.NONE: False, Compression.GZIP: True}.get(request.items.format.compression)
+    if source.volume is not None:
+        path = volume.locate(source.volume.name, source.volume.path, request.source_roots)
+        etag = volume.version(path)
+        spooled.fill(spool.decompressed(volume.read(path), gzip=packed))
+        return Version(etag, None)
+    with context.http(request.allowed_networks).open(source, credentials) as delivery:
+        pieces = spool.decompressed(delivery.pieces, gzip=True) if delivery.gzip else delivery.pieces
+        spooled.fill(spool.decompressed(pieces, gzip=packed))
+        return Version(delivery.etag, delivery.last_modified)
+
+
+def _is_quiet(request: RefreshRequest, previous: RefreshHead, digest: str) -> bool:
+    return digest == previous.digest and request.configuration_digest == previous.configuration_digest
+
+
+def _refuse_older(previous: RefreshHead, digest: str, version: Version) -> None:
+    back = Fault(
+        "SourceWentBack",
+        Disposition.RETRY,
+        "the source shows an older version than before; it is taken after three equal reads, or ask for a sync",
+    )
+    if digest != previous.digest and digest in previous.superseded_digests:
+        raise back
+    if digest != previous.digest and previous.last_modified and version.last_modified:
+        try:
+            if parsedate_to_datetime(version.last_modified) < parsedate_to_datetime(previous.last_modified):
+                raise back
+        except (ValueError, TypeError):
+            return
+
+
+def _rows(entry: ItemsEntry, spooled: Spool, line_bytes_max: int) -> Read:
+    """Parse, map, check. What a row is called stays with it as its line."""
+    shape = _shape(entry, spooled.head(HEAD_BYTES))
+    findings = Findings()
+    frames = list(reading.read(spooled.pieces(), shape, findings, line_bytes_max=line_bytes_max))
+    columns = list(dict.fromkeys(name for frame in frames for name in frame.columns if name != reading.LINE))
+    if not any(frame.height for frame in frames) and not findings.bad_rows:
+        raise Fault("SourceEmpty", Disposition.RETRY, "the source has no rows; nothing was changed")
+    plan = mapping.plan(entry, columns)
+    checked = list(_checked(frames, plan, entry))
+    whole = pl.concat([frame for frame, _ in checked])
+    named = rules.merge([each for _, found in checked for each in found])
+    return _separated(whole, named, findings, entry)
+
+
+def _shape(entry: ItemsEntry, head: bytes) -> reading.Shape:
+    if entry.format.type is FileType.JSON_LINES:
+        return reading.Shape(None)
+    if entry.format.type is FileType.TSV:
+        return reading.Shape("\t")
+    if entry.format.delimiter != "Auto":
+        return reading.Shape(entry.format.delimiter)
+    if entry.format.type is FileType.CSV:
+        return reading.Shape(reading.detect_delimiter(head))
+    return reading.detect(head)
+
+
+def _checked(
+    frames: list[pl.DataFrame], plan: mapping.MappingPlan, entry: ItemsEntry
+) -> Iterator[tuple[pl.DataFrame, list[RuleFinding]]]:
+    named = rules.rules_for(plan.fields)
+    for frame in frames:
+        mapped = rules.normalise(mapping.apply(frame, plan, keep=(reading.LINE,)), entry.currency)
+        yield rules.check(mapped, named)
+
+
+def _separated(whole: pl.DataFrame, found: list[RuleFinding], findings: Findings, entry: ItemsEntry) -> Read:
+    """Tell accepted from rejected rows; of rows with one id, keep one and name the others."""
+    whole = whole.with_row_index("_order")
+    twice = rules.duplicates(whole.select(ID, reading.LINE, REJECTED, "_order"))
+    found = [*found, *_duplicate_finding(twice), *_malformed_finding(findings)]
+    fit = pl.col(REJECTED).is_null()
+    if entry.rejected_rows is RejectedRows.SEND:
+        fit = pl.col(ID).is_not_null()
+    again = pl.col("_order").is_in(twice.get_column("_order").implode())
+    accepted = whole.filter(fit & ~again).drop(REJECTED, "_order").sort(ID)
+    rejected = whole.filter(~fit & ~again).select(ID, line=reading.LINE, rules=REJECTED)
+    repeated = twice.select(ID, line=reading.LINE, rules=pl.lit("id-duplicate"), kept_line="_kept_line")
+    unnamed = bool(whole.get_column(ID).null_count())
+    return Read(
+        accepted=accepted,
+        rejected=conform(pl.concat([rejected, repeated], how="diagonal"), REJECTED_SCHEMA).sort("line"),
+        findings=found,
+        complete=findings.complete and not unnamed,
+        rows=whole.height + findings.bad_rows,
+    )
+
+
+def _duplicate_finding(twice: pl.DataFrame) -> list[RuleFinding]:
+    if not twice.height:
+        return []
+    one = twice.row(0, named=True)
+    message = (
+        "id must be unique: Meta drops every row of a repeated one, so the first good row is kept; "
+        f"e.g. {one[ID]} on lines {one['_kept_line']} and {one[reading.LINE]}"
+    )
+    samples = tuple(twice.get_column(ID).unique(maintain_order=True).head(SAMPLES_MAX).to_list())
+    return [RuleFinding("id-duplicate", "Error", twice.height, message, samples)]
+
+
+def _malformed_finding(findings: Findings) -> list[RuleFinding]:
+    if not findings.bad_rows:
+        return []
+    named = "; ".join(
+        f"line {bad.line_from}" + (f"–{bad.line_to}" if bad.line_to > bad.line_from else "") + f" {bad.reason}"
+        for bad in findings.samples[:3]
+    )
+    message = f"rows must be readable, until then nothing counts as gone: {named}"
+    return [RuleFinding("row-malformed", "Error", findings.bad_rows, message, ())]
+
+
+def _must_be_enough(request: RefreshRequest, read: Read) -> None:
+    evidence = request.items.evidence
+    readable = read.accepted.height + read.rejected.height
+    if readable == 0:
+        raise Fault(
+            "SourceMalformed", Disposition.RETRY, "no row of the source can be read; check format and delimiter"
+        )
+    if read.rows < evidence.min_rows:
+        message = f"the source has {read.rows} rows, evidence.minRows asks for {evidence.min_rows}"
+        raise Fault("SourceTooSmall", Disposition.RETRY, message)
+    before = request.previous.rows if request.previous else 0
+    limit = evidence.max_shrink_percent
+    if limit is not None and (before - read.rows) * 100 > limit * before:
+        message = f"the source has {read.rows} rows after {before}; evidence.maxShrinkPercent allows {limit} % less"
+        raise Fault("SourceTooSmall", Disposition.RETRY, message)
+    if read.rows > request.limits.rows_max:
+        raise Fault("SourceMalformed", Disposition.RETRY, f"the source has more than {request.limits.rows_max} rows")
+
+
+def _placed(
+    request: RefreshRequest, context: Context, heads: list[Head], read: Read, digest: str, version: Version
+) -> Rows:
+    """Give every accepted row its hashes and its partition, and write the tables."""
+    columns = read.accepted.columns
+    whole = read.accepted.with_columns(_group_hash=group_hash(columns), _static_hash=static_hash(columns)).with_columns(
+        _row_hash=row_hash(pl.col("_static_hash")), _slot=slot(pl.col("_group_hash"))
+    )
+    whole = whole.with_columns(_homes(request, context, heads, whole))
+    narrow, named = _write_partitions(request, context, whole)
+    rejected = _write_rejected(request, context, read)
+    previous = request.previous
+    superseded = (
+        [each for each in (previous.digest, *previous.superseded_digests) if each != digest] if previous else []
+    )
+    invalid = read.rows - read.accepted.height
+    head = RefreshHead(
+        sequence=request.sequence,
+        read_at=request.now,
+        digest=digest,
+        etag=version.etag,
+        last_modified=version.last_modified,
+        configuration_digest=request.configuration_digest,
+        partitions=named,
+        departures=previous.departures if previous else None,
+        rejected=rejected,
+        complete=read.complete,
+        superseded_digests=tuple(dict.fromkeys(superseded))[:SUPERSEDED_MAX],
+        rows=read.rows,
+        valid=read.accepted.height,
+        invalid=invalid,
+    )
+    return Rows(narrow, _stays(request.items, read.rejected), read.findings, read.complete, head)
+
+
+def _stays(entry: ItemsEntry, rejected: pl.DataFrame) -> pl.DataFrame:
+    """Rejected ids that do not count as gone."""
+    keeps = entry.rejected_rows is RejectedRows.KEEP_LAST_GOOD
+    return rejected.filter(pl.col(ID).is_not_null()) if keeps else rejected.clear()
+
+
+def _write_rejected(request: RefreshRequest, context: Context, read: Read) -> str:
+    """Write rejected rows, with what the rules found, so that a quiet look can say it again."""
+    checks = [_rule_count(each).model_dump() for each in read.findings]
+    key = table_key(request.prefix, Kind.REJECTED, "all")
+    return write_table(context.store, key, read.rejected, {CHECKS: json.dumps(checks)})
+
+
+def _rule_count(found: RuleFinding) -> RuleCount:
+    return RuleCount(
+        rule=found.rule, level=found.level, count=found.count, message=found.message, sample_ids=found.sample_ids
+    )
+
+
+def _write_partitions(
+    request: RefreshRequest, context: Context, whole: pl.DataFrame
+) -> tuple[dict[int, pl.DataFrame], tuple[PartitionDesired, ...]]:
+    narrow: dict[int, pl.DataFrame] = {}
+    named: list[PartitionDesired] = []
+    for each in request.partitions:
+        rows = whole.filter(pl.col(PARTITION) == each.index).drop(PARTITION)
+        key = write_table(context.store, table_key(request.prefix, Kind.DESIRED, f"{each.index:03}"), rows)
+        narrow[each.index] = rows.select(NARROW.names())
+        named.append(PartitionDesired(index=each.index, desired=key, rows=rows.height))
+    return narrow, tuple(named)
+
+
+def _homes(request: RefreshRequest, context: Context, heads: list[Head], rows: pl.DataFrame) -> pl.Series:
+    held = partition.homes([(head.index, head.snapshot.filter("at_meta")) for head in heads])
+    placed = partition.homes(_previous_places(request, context))
+    ranges = [SlotRange(each.index, each.slot_from, each.slot_to) for each in request.partitions]
+    return partition.assign(rows, held, placed, ranges)
+
+
+def _previous_places(request: RefreshRequest, context: Context) -> list[tuple[int, pl.DataFrame]]:
+    """Where the last refresh placed its rows, as far as those partitions still exist."""
+    if request.previous is None:
+        return []
+    indices = {each.index for each in request.partitions}
+    return [
+        (each.index, read_table(context.store, each.desired, (ID, "_group_hash")).rename({"_group_hash": "group_hash"}))
+        for each in request.previous.partitions
+        if each.index in indices
+    ]
+
+
+def _again(request: RefreshRequest, context: Context, heads: list[Head]) -> Rows:
+    """Take the rows of the last accepted read once more."""
+    previous = request.previous
+    if previous is None:
+        raise Fault("PreparingFailed", Disposition.DEFECT, "there is no accepted read yet that could be compared again")
+    rejected = read_or_empty(context.store, previous.rejected, REJECTED_SCHEMA)
+    narrow = {
+        each.index: conform(read_table(context.store, each.desired, list(NARROW)), NARROW)
+        for each in previous.partitions
+    }
+    head = previous
+    if sorted(narrow) != sorted(each.index for each in request.partitions) or _misplaced(narrow, heads):
+        head, narrow = _moved(request, context, heads, previous)
+    stays = _stays(request.items, rejected)
+    return Rows(narrow, stays, _findings_again(context, previous), previous.complete, head)
+
+
+def _findings_again(context: Context, previous: RefreshHead) -> list[RuleFinding]:
+    if previous.rejected is None:
+        return []
+    found = json.loads(read_metadata(context.store, previous.rejected).get(CHECKS, "[]"))
+    counts = [RuleCount.model_validate(each) for each in found]
+    return [RuleFinding(each.rule, each.level, each.count, each.message, each.sample_ids) for each in counts]
+
+
+def _misplaced(narrow: dict[int, pl.DataFrame], heads: list[Head]) -> bool:
+    """Tell whether Meta holds an item elsewhere than the last refresh placed it."""
+    held = partition.homes([(head.index, head.snapshot.filter("at_meta")) for head in heads])
+    placed = partition.homes([(index, rows.rename({"_group_hash": "group_hash"})) for index, rows in narrow.items()])
+    both = placed.join(held.select(ID, held_at=PARTITION), on=ID, how="inner")
+    return bool(both.select((pl.col(PARTITION) != pl.col("held_at")).any()).item())
+
+
+def _moved(
+    request: RefreshRequest, context: Context, heads: list[Head], previous: RefreshHead
+) -> tuple[RefreshHead, dict[int, pl.DataFrame]]:
+    """Place the rows of the last read anew, because the partitions or the homes are others now."""
+    tables = [read_table(context.store, each.desired) for each in previous.partitions]
+    whole = pl.concat(tables, how="diagonal").sort(ID)
+    narrow, named = _write_partitions(request, context, whole.with_columns(_homes(request, context, heads, whole)))
+    return previous.model_copy(update={"partitions": named}), narrow
+
+
+def _compare(request: RefreshRequest, context: Context, heads: list[Head], rows: Rows) -> RefreshResult:
+    previous_table, generations = departures_of(context.store, request.previous)
+    outcome = advance(
+        previous_table,
+        generations,
+        _at_meta(heads),
+        pl.concat([each.select(ID, AVAILABILITY) for each in rows.narrow.values()]),
+        rows.stays,
+        _guard(request.guard, heads),
+        Look(request.now, rows.complete, request.interval),
+        request.catalog_id,
+    )
+    key = write_departures(context.store, request.prefix, outcome)
+    head = rows.head.model_copy(update={"departures": key})
+    policy = policy_of(request.guard)
+    pending = tuple(pending_of(each, rows.narrow[each.index], outcome.table, policy, request.now) for each in heads)
+    return RefreshResult(
+        head=head,
+        pending=pending,
+        checks=tuple(_rule_count(each) for each in rows.findings),
+        held=_held(request, context, outcome, heads),
+        watching=outcome.watching,
+        newly_leaving=outcome.newly_leaving,
+        newly_unsellable=outcome.newly_unsellable,
+        released_digests=outcome.released,
+        next_look_at=next_look_at(outcome.table, request.interval, request.guard.grace, request.now),
+    )
+
+
+def _at_meta(heads: list[Head]) -> pl.DataFrame:
+    frames = [
+        head.snapshot.filter("at_meta").select(ID, AVAILABILITY, pl.lit(head.index, dtype=pl.UInt16).alias(PARTITION))
+        for head in heads
+    ]
+    return pl.concat(frames).unique(ID, keep="first", maintain_order=True)
+
+
+def _guard(policy: GuardPolicy, heads: list[Head]) -> Guard:
+    now_at_meta = sum(int(head.snapshot.get_column("at_meta").sum()) for head in heads)
+    return Guard(
+        max_delete_percent=policy.max_delete_percent,
+        always_allow=policy.always_allow,
+        max_deletes=policy.max_deletes,
+        max_unsellable_percent=policy.max_out_of_stock_percent,
+        counted_leaving=policy.counted_leaving_24h,
+        counted_unsellable=policy.counted_unsellable_24h,
+        items=policy.items_max_7d or now_at_meta,
+        approved=frozenset(policy.approved_digests),
+    )
+
+
+def _held(request: RefreshRequest, context: Context, outcome: Departures, heads: list[Head]) -> Held | None:
+    if outcome.held_digest is None:
+        return None
+    key = f"{request.prefix}/held-{outcome.held_digest.removeprefix('sha256:')}.txt"
+    context.store.write(key, "\n".join(outcome.held_ids).encode())
+    kinds = outcome.table.filter(pl.col("stage") == Stage.HELD).get_column("kind")
+    return Held(
+        digest=outcome.held_digest,
+        count=len(outcome.held_ids),
+        leaving=int((kinds == Leaving.LEAVING).sum()),
+        unsellable=int((kinds == Leaving.UNSELLABLE).sum()),
+        of=_guard(request.guard, heads).items,
+        sample_ids=outcome.held_ids[:SAMPLES_MAX],
+        ids=key,
+    )

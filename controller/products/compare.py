@@ -1,0 +1,229 @@
+"""What should stand at Meta, item by item, and what of that does not stand there yet.
+
+`compare` joins what the source wants with what Meta acknowledged. Everything that sends, counts or deletes reads its
+result, so that a count of zero and an empty send are the same statement.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from controller.products.fields import AVAILABILITY, ID, OUT_OF_STOCK, VOLATILE
+from controller.products.fingerprints import row_hash
+from controller.products.tables import Leaving, Stage, State, known
+
+REPEAT_AFTER = timedelta(hours=24)
+"""A row that Meta refused or warned about is sent again unchanged after this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeparturePolicy:
+    """How items leave."""
+
+    grace: timedelta
+    out_of_stock_first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a partition owes Meta, and what it has there."""
+
+    creations: int
+    volatile: int
+    static: int
+    deletions: int
+    kept_missing: int
+    items_at_meta: int
+    acknowledged: int
+    refused: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class FullSend:
+    """How a full send of a partition has to go out."""
+
+    update_only_reason: str | None
+    substitute: bool
+    """Rows that differ from what Meta accepted are sent as accepted, because this send also deletes."""
+
+
+def pending(name: str) -> str:
+    """Column that says whether a volatile field has to be sent."""
+    return f"{name}_pending"
+
+
+def acknowledged(name: str) -> str:
+    """Column with Meta's newest value of a volatile field."""
+    return f"{name}_at_meta"
+
+
+def compare(
+    desired: pl.DataFrame,
+    snapshot: pl.DataFrame,
+    departures: pl.DataFrame,
+    payload_ids: pl.DataFrame,
+    policy: DeparturePolicy,
+    now: datetime,
+) -> pl.DataFrame:
+    """Return one row per id of source or snapshot. The volatile columns hold the values that Meta should have.
+
+    `in_source`, `at_meta`   where the item is
+    `drop`                   it leaves for good with the next replace
+    `uncleared`              it is absent, and may not leave yet
+    `creation`, `static_pending`, `f_pending`   what has to be sent
+    `has_payload`            a complete accepted row is kept
+    `untested`               Meta has not accepted this row as it is
+    """
+    joined = _joined(desired, snapshot, departures, payload_ids)
+    return (
+        joined.with_columns(_departing(policy, now))
+        .with_columns(_wanted(policy))
+        .with_columns(_row_hash=row_hash(pl.col("wanted_static")))
+        .with_columns(_answered(now))
+        .with_columns(_differences())
+        .with_columns(_pending())
+        .sort(ID)
+    )
+
+
+def counts(compared: pl.DataFrame) -> Counts:
+    one = compared.select(
+        creations=pl.col("creation").sum(),
+        volatile=any_pending(VOLATILE).sum(),
+        static=pl.col("static_pending").sum(),
+        deletions=pl.col("drop").sum(),
+        kept_missing=_kept_missing().sum(),
+        items_at_meta=pl.col("at_meta").sum(),
+        **{state.lower(): (pl.col("state") == state).sum() for state in State},
+    ).row(0, named=True)
+    if one["deletions"] and _deletions_blocked(compared):
+        one["deletions"] = 0
+    return Counts(**one)
+
+
+def any_pending(fields: Iterable[str]) -> pl.Expr:
+    return pl.any_horizontal(pl.col(pending(name)) for name in fields)
+
+
+def full_send(compared: pl.DataFrame) -> FullSend:
+    """Decide whether a full send may delete.
+
+    What a replace does to an existing item whose row Meta refuses is not published; it may be deleted. So a send that
+    may delete carries only rows that Meta accepted before, and changed rows travel as updates first.
+    """
+    seen = compared.select(
+        kept_missing=_kept_missing().any(),
+        uncleared=pl.col("uncleared").any(),
+        untested=(pl.col("untested") & ~pl.col("drop")).any(),
+        stuck=(pl.col("untested") & ~pl.col("drop") & ~_substitutable()).any(),
+        drops=pl.col("drop").any(),
+    ).row(0, named=True)
+    if seen["kept_missing"]:
+        return FullSend("KeptRowMissing", substitute=False)
+    if seen["uncleared"]:
+        return FullSend("DeletionsHeld", substitute=False)
+    if seen["stuck"] or (seen["untested"] and not seen["drops"]):
+        return FullSend("UntestedRows", substitute=False)
+    return FullSend(None, substitute=bool(seen["untested"]))
+
+
+def _substitutable() -> pl.Expr:
+    return pl.col("has_payload") & pl.all_horizontal(pl.col(known(name)) for name in VOLATILE)
+
+
+def _kept_missing() -> pl.Expr:
+    return pl.col("at_meta") & ~pl.col("in_source") & ~pl.col("drop") & ~pl.col("has_payload")
+
+
+def _deletions_blocked(compared: pl.DataFrame) -> bool:
+    """Tell whether the next full send could not delete either: then nothing is pending until something else changes."""
+    waiting = pl.col("untested") & ~pl.col("drop") & ~_substitutable() & pl.col("answered")
+    return bool(compared.select((_kept_missing() | pl.col("uncleared") | waiting).any()).item())
+
+
+def _joined(
+    desired: pl.DataFrame, snapshot: pl.DataFrame, departures: pl.DataFrame, payload_ids: pl.DataFrame
+) -> pl.DataFrame:
+    source = desired.select(ID, *VOLATILE, "_group_hash", source_static="_static_hash", in_source=pl.lit(value=True))
+    held = snapshot.rename({name: acknowledged(name) for name in VOLATILE}).with_columns(in_snapshot=pl.lit(value=True))
+    leaving = departures.select(ID, "kind", "stage", "cleared_at")
+    payload = payload_ids.select(ID, has_payload=pl.lit(value=True))
+    flags = ("in_source", "in_snapshot", "at_meta", "has_payload", *(known(name) for name in VOLATILE))
+    return (
+        source.join(held, on=ID, how="full", coalesce=True, maintain_order="left_right")
+        .join(leaving, on=ID, how="left", maintain_order="left")
+        .join(payload, on=ID, how="left", maintain_order="left")
+        .with_columns(pl.col(flags).fill_null(value=False))
+    )
+
+
+def _departing(policy: DeparturePolicy, now: datetime) -> list[pl.Expr]:
+    absent = pl.col("at_meta") & ~pl.col("in_source") & (pl.col("kind") == Leaving.LEAVING).fill_null(value=False)
+    cleared = absent & (pl.col("stage") == Stage.CLEARED)
+    ripe = cleared & (pl.col("cleared_at") <= now - policy.grace)
+    if policy.out_of_stock_first:
+        ripe &= pl.col(known(AVAILABILITY)) & (pl.col(acknowledged(AVAILABILITY)) == OUT_OF_STOCK).fill_null(
+            value=False
+        )
+    return [
+        cleared.fill_null(value=False).alias("cleared"),
+        ripe.fill_null(value=False).alias("drop"),
+        (absent & ~cleared).fill_null(value=False).alias("uncleared"),
+        (pl.col("in_source") & (pl.col("kind") == Leaving.UNSELLABLE) & (pl.col("stage") == Stage.HELD))
+        .fill_null(value=False)
+        .alias("held_sellable"),
+    ]
+
+
+def _wanted(policy: DeparturePolicy) -> list[pl.Expr]:
+    """Overwrite the volatile columns with what should stand at Meta."""
+    from_source = pl.col("in_source")
+    expressions = [
+        pl.when(from_source).then(pl.col(name)).otherwise(pl.col(acknowledged(name))).alias(name)
+        for name in VOLATILE
+        if name != AVAILABILITY
+    ]
+    leaver = pl.col("cleared") if policy.out_of_stock_first else pl.lit(value=False)
+    availability = (
+        pl.when(leaver)
+        .then(pl.lit(OUT_OF_STOCK))
+        .when(from_source & ~pl.col("held_sellable"))
+        .then(pl.col(AVAILABILITY))
+        .otherwise(pl.col(acknowledged(AVAILABILITY)))
+        .alias(AVAILABILITY)
+    )
+    static = pl.when(from_source).then(pl.col("source_static")).otherwise(pl.col("static_hash")).alias("wanted_static")
+    return [*expressions, availability, static]
+
+
+def _answered(now: datetime) -> pl.Expr:
+    same = pl.col("answered_hash") == pl.col("_row_hash")
+    return (same & (pl.col("answered_at") > now - REPEAT_AFTER)).fill_null(value=False).alias("answered")
+
+
+def _differences() -> list[pl.Expr]:
+    found = []
+    for name in VOLATILE:
+        differs = pl.col(name).ne_missing(pl.col(acknowledged(name)))
+        unknown = ~pl.col(known(name)) & (pl.col("in_source") | pl.col(name).is_not_null())
+        found.append((pl.col("at_meta") & ~pl.col("drop") & (differs | unknown)).alias(pending(name)))
+    unknown_static = pl.col("static_hash").is_null()
+    from_source = pl.col("in_source") & (unknown_static | (pl.col("static_hash") != pl.col("source_static")))
+    kept = ~pl.col("in_source") & unknown_static & pl.col("has_payload")
+    static = pl.col("at_meta") & ~pl.col("drop") & (from_source | kept).fill_null(value=False)
+    return [*found, static.alias("static_pending")]
+
+
+def _pending() -> list[pl.Expr]:
+    open_ = ~pl.col("answered")
+    return [
+        (pl.col("at_meta") & pl.col("in_source") & (any_pending(VOLATILE) | pl.col("static_pending"))).alias(
+            "untested"
+        ),
+        (pl.col("in_source") & ~pl.col("at_meta") & open_).alias("creation"),
+        (pl.col("static_pending") & open_).alias("static_pending"),
+        *((pl.col(pending(name)) & open_).alias(pending(name)) for name in VOLATILE),
+    ]

@@ -1,0 +1,170 @@
+"""What goes over the wire: one replace file, or bodies of a batch, with a table of what they say.
+
+Bytes are a function of the rows: fixed columns, sorted by id, one gzip member without time or name. (Whether Meta
+reads on behind the first gzip member of a file is not published.)
+"""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import orjson
+import polars as pl
+from isal import isal_zlib
+
+from controller.products.compare import FullSend, acknowledged, any_pending, pending
+from controller.products.fields import ID, QUANTITY, VOLATILE, in_order
+from controller.products.fingerprints import row_hash
+from controller.products.tables import ALL_VOLATILE, SENT, bit, conform, known
+
+GZIP_LEVEL = 2
+"""ISA-L: 12 % more bytes than zlib's default at a sixteenth of the time."""
+SLICE_ROWS = 50_000
+BATCH_HEAD = b'{"item_type":"PRODUCT_ITEM","allow_upsert":false,"requests":['
+BATCH_TAIL = b"]}"
+GZIP_WINDOW_BITS = 31
+
+
+@dataclass(frozen=True, slots=True)
+class FullRows:
+    """Rows of one full send, and the ids that it leaves out."""
+
+    sent: pl.DataFrame
+    deletes: pl.DataFrame
+    created: pl.DataFrame
+    changed: pl.DataFrame
+
+
+def full_rows(
+    compared: pl.DataFrame, desired: pl.DataFrame, payload: pl.DataFrame, how: FullSend, partition: int, sequence: int
+) -> FullRows:
+    """Put together every row of a full send: from the source, or the kept one, with the volatile values to be sent."""
+    stays = compared.filter((pl.col("in_source") | pl.col("at_meta")) & ~pl.col("drop"))
+    swapped = pl.col("untested") if how.substitute else pl.lit(value=False)
+    head = stays.select(
+        ID,
+        *(pl.when(swapped).then(pl.col(acknowledged(name))).otherwise(pl.col(name)).alias(name) for name in VOLATILE),
+        _partition=pl.lit(partition, dtype=pl.UInt16),
+        _full=pl.lit(value=True),
+        _volatile=pl.lit(ALL_VOLATILE, dtype=pl.UInt8),
+        _kept=~pl.col("in_source") | swapped,
+        _created=~pl.col("at_meta"),
+        _sequence=pl.when(pl.col("in_source") & ~swapped).then(pl.lit(sequence)).otherwise(pl.col("sequence")),
+        _wanted_hash="_row_hash",
+        _swapped=swapped,
+    )
+    fields = in_order({*desired.columns, *payload.columns})
+    rows = pl.concat([_static(head, desired, fields, kept=False), _static(head, payload, fields, kept=True)])
+    rows = rows.sort(ID).with_columns(
+        _row_hash=pl.when("_swapped").then(row_hash(pl.col("_static_hash"))).otherwise(pl.col("_wanted_hash"))
+    )
+    changed = stays.filter(pl.col("at_meta") & ~swapped & (any_pending(VOLATILE) | pl.col("static_pending")))
+    return FullRows(
+        sent=rows.drop("_wanted_hash", "_swapped"),
+        deletes=compared.filter(pl.col("drop") & (pl.lit(how.update_only_reason is None))).select(ID),
+        created=stays.filter(~pl.col("at_meta")).select(ID),
+        changed=changed.select(ID),
+    )
+
+
+def _static(head: pl.DataFrame, source: pl.DataFrame, fields: Sequence[str], *, kept: bool) -> pl.DataFrame:
+    """Complete rows with the fields that only full sends carry. A kept row that is missing leaves no row at all."""
+    static = [name for name in fields if name != ID and name not in VOLATILE]
+    side = source.select(
+        ID,
+        *(pl.col(name) if name in source.columns else pl.lit(None, dtype=pl.String).alias(name) for name in static),
+        "_group_hash",
+        "_static_hash",
+    )
+    joined = head.filter(pl.col("_kept") == kept).join(side, on=ID, how="inner", maintain_order="left")
+    return joined.select(
+        *fields, *(name for name in SENT if name.startswith("_") and name != "_row_hash"), "_wanted_hash", "_swapped"
+    )
+
+
+def replace_file(sent: pl.DataFrame) -> Iterator[bytes]:
+    """Write the rows as one gzip member of CSV."""
+    columns = in_order(sent.columns)
+    gzip = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, GZIP_WINDOW_BITS)
+    for number, start in enumerate(range(0, sent.height, SLICE_ROWS)):
+        buffer = io.BytesIO()
+        sent.slice(start, SLICE_ROWS).select(columns).write_csv(buffer, include_header=number == 0)
+        yield gzip.compress(buffer.getbuffer())
+    yield gzip.flush()
+
+
+def batch_rows(compared: pl.DataFrame, fields: Sequence[str], partition: int, sequence: int) -> pl.DataFrame:
+    """Items at Meta with a volatile value to be sent, as a `sent` table."""
+    chosen = [name for name in VOLATILE if name in fields]
+    mask = pl.sum_horizontal(
+        pl.when(pl.col(pending(name))).then(bit(name)).otherwise(0).cast(pl.UInt8) for name in chosen
+    )
+    rows = compared.filter(any_pending(chosen)) if chosen else compared.clear()
+    rows = rows.with_columns(
+        _partition=pl.lit(partition),
+        _full=pl.lit(value=False),
+        _volatile=mask if chosen else pl.lit(0),
+        _kept=~pl.col("in_source"),
+        _created=pl.lit(value=False),
+        _sequence=pl.when(pl.col("in_source")).then(pl.lit(sequence)).otherwise(pl.col("sequence")),
+        _group_hash=pl.lit(None),
+        _static_hash=pl.lit(None),
+    )
+    return conform(rows, SENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """One POST body and the rows [start, end) that it says."""
+
+    content: bytes
+    start: int
+    end: int
+
+
+def batch_bodies(sent: pl.DataFrame, *, rows_max: int, bytes_max: int, bodies_max: int) -> tuple[list[Body], bool]:
+    """Fill bodies in order; return them and whether rows remain."""
+    bodies: list[Body] = []
+    parts: list[bytes] = []
+    start, size = 0, len(BATCH_HEAD) + len(BATCH_TAIL)
+    for number, line in enumerate(_requests(sent)):
+        if parts and (len(parts) == rows_max or size + len(line) + 1 > bytes_max):
+            bodies.append(_body(parts, start))
+            if len(bodies) == bodies_max:
+                return bodies, True
+            parts, start, size = [], number, len(BATCH_HEAD) + len(BATCH_TAIL)
+        parts.append(line)
+        size += len(line) + 1
+    if parts:
+        bodies.append(_body(parts, start))
+    return bodies, False
+
+
+def _body(parts: list[bytes], start: int) -> Body:
+    return Body(BATCH_HEAD + b",".join(parts) + BATCH_TAIL, start, start + len(parts))
+
+
+def _requests(sent: pl.DataFrame) -> Iterator[bytes]:
+    bits = [(name, bit(name)) for name in VOLATILE]
+    for row in sent.select(ID, *VOLATILE, "_volatile").iter_rows(named=True):
+        data: dict[str, object] = {ID: row[ID]}
+        for name, flag in bits:
+            if row["_volatile"] & flag:
+                data[name] = _value(name, row[name])
+        yield orjson.dumps({"method": "UPDATE", "data": data})
+
+
+def _value(name: str, text: str | None) -> object:
+    """Write a value as the batch takes it. A field without a value is cleared by an empty text."""
+    if text is None:
+        return ""
+    return int(text) if name == QUANTITY and text.isascii() and text.isdigit() else text
+
+
+def ids_document(ids: Sequence[str]) -> bytes:
+    return json.dumps(list(ids), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def unknown_columns() -> tuple[str, ...]:
+    return tuple(known(name) for name in VOLATILE)

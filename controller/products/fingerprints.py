@@ -1,0 +1,51 @@
+"""Hashes that are stored: xxh3 with seed 0 over text, stable across releases of every library involved.
+
+`static`  over the fields that only a full send carries, as name 0x1e value joined by 0x1f; fields without a value
+          contribute nothing, so a field that a later release learns about changes no hash.
+`row`     over the static hash and the volatile values: the whole row, computable without its texts.
+`slot`    hash id 1: the top 12 bits over the trimmed group id, or the item id where there is none.
+"""
+
+import polars as pl
+import polars_hash  # noqa: F401 - registers the `nchash` name space
+
+from controller.products.fields import GROUP, ID, VOLATILE, in_order
+
+HASH_ID = 1
+SLOTS = 4_096
+_SLOT_DIVISOR = 1 << 52
+_NAME_END = "\x1e"
+_FIELD_END = "\x1f"
+
+
+def xxh3(text: pl.Expr) -> pl.Expr:
+    return text.nchash.xxh3_64()  # type: ignore[attr-defined,no-any-return]
+
+
+def static_fields(columns: list[str]) -> list[str]:
+    return sorted(name for name in in_order(columns) if name != ID and name not in VOLATILE)
+
+
+def static_hash(columns: list[str]) -> pl.Expr:
+    parts = [pl.lit(name + _NAME_END) + pl.col(name) for name in static_fields(columns)]
+    return xxh3(pl.concat_str(parts, separator=_FIELD_END, ignore_nulls=True) if parts else pl.lit(""))
+
+
+def row_hash(static: pl.Expr) -> pl.Expr:
+    """Hash of the whole row from its static hash (null where unknown) and the volatile columns beside it."""
+    parts = [static.cast(pl.String).fill_null(""), *(pl.col(name).fill_null("") for name in VOLATILE)]
+    return xxh3(pl.concat_str(parts, separator=_FIELD_END))
+
+
+def group_hash(columns: list[str]) -> pl.Expr:
+    """Hash of the trimmed group id, null for rows without one."""
+    if GROUP not in columns:
+        return pl.lit(None, dtype=pl.UInt64)
+    trimmed = pl.col(GROUP).str.strip_chars()
+    return pl.when(trimmed != "").then(xxh3(trimmed))  # type: ignore[no-any-return,unused-ignore]
+
+
+def slot(group: pl.Expr) -> pl.Expr:
+    """Slot of a row from its group hash and its id."""
+    key = pl.coalesce(group, xxh3(pl.col(ID)))
+    return (key // pl.lit(_SLOT_DIVISOR, dtype=pl.UInt64)).cast(pl.UInt16)

@@ -1,0 +1,63 @@
+"""Which partition an item lives in.
+
+An item stays where Meta holds it, whatever the data says; an item that the last refresh placed stays there too, so
+that a creation in flight is never sent to a second feed. A new member of a group goes where the group's other members
+are (lowest index). Only what has no home goes by its slot.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from controller.products.fields import ID
+from controller.products.fingerprints import SLOTS
+
+PARTITION = "_partition"
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRange:
+    """Slots of one partition, inclusive."""
+
+    index: int
+    first: int
+    last: int
+
+
+def homes(tables: Sequence[tuple[int, pl.DataFrame]]) -> pl.DataFrame:
+    """Combine (partition index, table with ids and `group_hash`): one row per id, the lowest index where several."""
+    columns = [pl.col(ID), pl.col("group_hash")]
+    frames = [table.select(*columns, pl.lit(index, dtype=pl.UInt16).alias(PARTITION)) for index, table in tables]
+    if not frames:
+        return pl.DataFrame(schema={ID: pl.String, "group_hash": pl.UInt64, PARTITION: pl.UInt16})
+    return pl.concat(frames).unique(ID, keep="first", maintain_order=True)
+
+
+def assign(rows: pl.DataFrame, held: pl.DataFrame, placed: pl.DataFrame, ranges: Sequence[SlotRange]) -> pl.Series:
+    """Return the partition of each row (id, `_group_hash`, `_slot`). `held` and `placed` are as `homes` makes them."""
+    by_slot = _by_slot(ranges)
+    found = (
+        rows.select(ID, "_group_hash", "_slot")
+        .join(held.select(ID, held_at=PARTITION), on=ID, how="left", maintain_order="left")
+        .join(placed.select(ID, placed_at=PARTITION), on=ID, how="left", maintain_order="left")
+        .with_columns(home=pl.coalesce("held_at", "placed_at"))
+    )
+    members = pl.concat(
+        [
+            found.filter(pl.col("held_at").is_not_null()).select("_group_hash", group_home="held_at"),
+            held.select(_group_hash="group_hash", group_home=PARTITION),
+        ]
+    ).drop_nulls()
+    groups = members.group_by("_group_hash", maintain_order=True).agg(pl.min("group_home"))
+    return (
+        found.join(groups, on="_group_hash", how="left", maintain_order="left")
+        .join(by_slot, on="_slot", how="left", maintain_order="left")
+        .select(pl.coalesce("home", "group_home", "by_slot").cast(pl.UInt16).alias(PARTITION))
+        .to_series()
+    )
+
+
+def _by_slot(ranges: Sequence[SlotRange]) -> pl.DataFrame:
+    owner = [next(each.index for each in ranges if each.first <= slot <= each.last) for slot in range(SLOTS)]
+    return pl.DataFrame({"_slot": range(SLOTS), "by_slot": owner}, schema={"_slot": pl.UInt16, "by_slot": pl.UInt16})
