@@ -7,27 +7,25 @@ still unnamed becomes unknown, never acknowledged.
 
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from controller.api.v1alpha1.catalog_ledger import Followed, Intent, IntentState, LedgerContent
 from controller.faults import Disposition, Fault
 from controller.ports import preparing as documents
-from controller.ports.meta import BatchStatus, ItemAtMeta, Problem, UploadAtMeta, UploadList
+from controller.ports.meta import BatchStatus, Problem, UploadAtMeta, UploadList
 from controller.reconcile.connections import Connection
 from controller.reconcile.context import Context
 from controller.reconcile.ledgers import LedgerBook, Transition, catalog_prefix
+from controller.reconcile.read_back import read_back
 from controller.scheduling import ledger as transitions
 
 LOG = logging.getLogger(__name__)
 
 REPORT_WAIT = timedelta(minutes=10)
 """A full error report that is not written by then is given up; its rows stay unknown."""
-READ_BACK_IDS_MAX = 5_000
-"""Ids read back for one body: all of a batch; a feed upload's unnamed rows wait for the next full send instead."""
 CLOCK_TOLERANCE = timedelta(seconds=5)
-READ_CHUNK = 500
 
 
 class Collected(StrEnum):
@@ -302,28 +300,8 @@ class Collector:
         return key
 
     async def _read_back(self, connection: Connection, intent: Intent, why: str) -> str:
-        """Read the items of a body as Meta has them now; return the key of the answer."""
-        listed = await self._context.preparing.run(
-            documents.SentIDsRequest(
-                store=self._context.store.url,
-                prefix=self._step_prefix(intent, f"ids-{why}"),
-                catalog_id=self._catalog_id,
-                now=self._context.clock.now(),
-                sent=(intent.sent,),
-            )
-        )
-        if not isinstance(listed, documents.SentIDsResult):
-            raise Fault("PreparationFailed", Disposition.RETRY, "the ids of a body could not be listed")
-        ids = json.loads(await self._context.store.read(listed.ids) or b"[]")
-        found = [item async for item in self._items(connection, tuple(ids[:READ_BACK_IDS_MAX]))]
-        key = self._key(intent, f"read-{why}-{self._context.rng.getrandbits(32):08x}")
-        await self._context.store.write(key, b"".join(_item_line(item) for item in found))
-        return key
-
-    async def _items(self, connection: Connection, ids: tuple[str, ...]) -> AsyncIterator[ItemAtMeta]:
-        for start in range(0, len(ids), READ_CHUNK):
-            for item in await connection.graph.read_items(self._catalog_id, ids[start : start + READ_CHUNK]):
-                yield item
+        prefix = self._step_prefix(intent, why)
+        return await read_back(self._context, connection, self._catalog_id, (intent.sent,), prefix)
 
     async def _verify(self, intent: Intent, read_back: str) -> documents.VerifyResult:
         result = await self._context.preparing.run(
@@ -394,7 +372,3 @@ def _lines(problems: Iterable[Problem]) -> bytes:
         if problem.item_id is not None
     ]
     return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
-
-
-def _item_line(item: ItemAtMeta) -> bytes:
-    return json.dumps({**dict(item.fields), "id": item.id}, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,181 @@
+"""SyncOperation: admission. Takes the claims when they are free and hands the work to the runner."""
+
+import logging
+from collections.abc import Callable
+
+from controller.api import names
+from controller.api.conditions import ConditionType
+from controller.api.resource import ObjectKey
+from controller.api.v1alpha1.catalog import Catalog
+from controller.api.v1alpha1.catalog_ledger import Claim, LedgerContent, PartitionRecord
+from controller.api.v1alpha1.common import Method
+from controller.api.v1alpha1.policies import ManagementPolicy
+from controller.api.v1alpha1.sync_operation import Phase, SyncOperation, SyncOperationStatus, Trigger
+from controller.faults import Disposition, Fault
+from controller.planning.retention import ended
+from controller.planning.verdicts import absent, progress, true
+from controller.reconcile.connections import Connections
+from controller.reconcile.context import Context
+from controller.reconcile.ledgers import LedgerBook
+from controller.reconcile.lifecycle import hold, let_go
+from controller.reconcile.outcome import Outcome
+from controller.reconcile.reporting import report
+from controller.reconcile.sending import Sending
+from controller.scheduling import ledger as transitions
+from controller.scheduling.runner import Runner
+
+LOG = logging.getLogger(__name__)
+
+
+class SyncOperations:
+    def __init__(
+        self,
+        context: Context,
+        book: LedgerBook,
+        connections: Connections,
+        runner: Runner[tuple[str, str]],
+        wake_catalog: Callable[[str], None],
+    ) -> None:
+        self._context = context
+        self._book = book
+        self._connections = connections
+        self._runner = runner
+        self._wake_catalog = wake_catalog
+
+    async def reconcile(self, key: ObjectKey) -> Outcome:
+        operation = self._context.objects.get(SyncOperation, key)
+        if operation is None or self._runner.running(("operation", operation.uid)):
+            return Outcome()
+        if ended(operation) or operation.status.phase is Phase.HELD:
+            await let_go(self._context, operation)
+            return Outcome()
+        if operation.status.owner_uid is not None and not operation.status_is_ours:
+            message = "its status was copied from another object: it is not run again; make a new SyncOperation"
+            await self._end(operation, Phase.SUPERSEDED, "Superseded", message)
+            return Outcome()
+        try:
+            return await self._admit(operation)
+        except Fault as fault:
+            return await self._wait(operation, fault)
+
+    async def _admit(self, operation: SyncOperation) -> Outcome:
+        catalog, catalog_id, ledger = self._target(operation)
+        if transitions.claimed_by(ledger, operation.uid):
+            self.start(catalog_id, operation.uid, operation.key)
+            return Outcome()
+        over = self._over_before_start(operation, catalog)
+        if over is not None:
+            await self._end(operation, *over)
+            return Outcome()
+        if catalog is None:
+            raise Fault("CatalogNotFound", Disposition.STALLED, "the Catalog does not exist")
+        self._require_sending_allowed(catalog, catalog_id)
+        wanted = self._records(operation, ledger)
+        now = self._context.clock.now()
+        settle = self._context.settings.timing.settle
+        able = tuple(record for record in wanted if transitions.free(record, now, settle))
+        if operation.spec.method == Method.ITEMS_BATCH and able:
+            wanted = able
+        if len(able) < len(wanted):
+            message = "waits for another operation on the same shard"
+            raise Fault("Progressing", Disposition.RETRY, message, retry_at=now + settle)
+        operation = await hold(self._context, operation)
+        claim = Claim(
+            operation=operation.uid,
+            name=f"{operation.namespace}/{operation.name}",
+            epoch=ledger.epoch,
+            method=operation.spec.method,
+            since=now,
+        )
+        indexes = tuple(record.index for record in wanted)
+        try:
+            await self._book.change(catalog_id, lambda content: transitions.claim(content, indexes, claim, settle))
+        except transitions.LedgerConflict as conflict:
+            raise Fault("Progressing", Disposition.RETRY, str(conflict), retry_at=now + settle) from conflict
+        self.start(catalog_id, operation.uid, operation.key)
+        return Outcome()
+
+    def start(self, catalog_id: str, uid: str, key: ObjectKey) -> None:
+        """Start or resume the work of an operation that holds claims."""
+        slot = ("operation", uid)
+        if self._runner.running(slot):
+            return
+        sending = Sending(self._context, self._book, self._connections, catalog_id, uid, key, self._wake_catalog)
+        self._runner.start(slot, sending.run(), name=f"operation {key.name}")
+
+    def _target(self, operation: SyncOperation) -> tuple[Catalog | None, str, LedgerContent]:
+        key = ObjectKey(Catalog.KIND, operation.namespace, operation.spec.catalog_ref.name)
+        catalog = self._context.objects.get(Catalog, key)
+        if catalog is None:
+            for catalog_id in self._book.all_known():
+                ledger = self._book.known(catalog_id)
+                if ledger is not None and transitions.claimed_by(ledger, operation.uid):
+                    return None, catalog_id, ledger
+            message = f"there is no Catalog {key.name} in this namespace"
+            raise Fault("CatalogNotFound", Disposition.STALLED, message)
+        catalog_id_ = catalog.spec.catalog_id or (catalog.status.catalog_id if catalog.status_is_ours else None)
+        ledger = self._book.known(catalog_id_) if catalog_id_ is not None else None
+        if catalog_id_ is None or ledger is None:
+            raise Fault("DependencyNotReady", Disposition.RETRY, f"Catalog {key.name} is not ready")
+        return catalog, catalog_id_, ledger
+
+    def _over_before_start(self, operation: SyncOperation, catalog: Catalog | None) -> tuple[Phase, str, str] | None:
+        if operation.metadata.deleting or operation.spec.cancel:
+            return Phase.CANCELLED, "Cancelled", "ended before anything was sent"
+        if catalog is None or catalog.metadata.deleting:
+            return Phase.CANCELLED, "CatalogNotFound", "the Catalog is gone; nothing was sent"
+        created = operation.metadata.creation_timestamp
+        if created is not None and self._context.clock.now() - created > operation.spec.deadline:
+            return Phase.FAILED, "DeadlineExceeded", "nothing could be sent before spec.deadline"
+        return None
+
+    def _require_sending_allowed(self, catalog: Catalog, catalog_id: str) -> None:
+        if catalog.spec.management_policy is ManagementPolicy.OBSERVE:
+            raise Fault("InvalidSpec", Disposition.STALLED, "managementPolicy is Observe: nothing is sent")
+        connection = self._connections.usable(catalog.namespace, catalog.spec.connection_ref.name, catalog_id)
+        if catalog.spec.suspend or connection.suspended:
+            again_at = self._context.clock.now() + self._context.settings.timing.secret_poll
+            raise Fault("Suspended", Disposition.RETRY, "suspended: nothing new starts", retry_at=again_at)
+
+    def _records(self, operation: SyncOperation, ledger: LedgerContent) -> tuple[PartitionRecord, ...]:
+        by_shard = {record.shard: record for record in ledger.partitions}
+        unknown = [name for name in operation.spec.shards if name not in by_shard]
+        if unknown:
+            known = ", ".join(sorted(by_shard)[:5]) or "none yet"
+            message = f"spec.shards: the Catalog has no shard {unknown[0]} (it has {known})"
+            raise Fault("InvalidSpec", Disposition.STALLED, message)
+        records = tuple(by_shard[name] for name in operation.spec.shards)
+        if any(record.feed_id is None for record in records):
+            raise Fault("DependencyNotReady", Disposition.RETRY, "the feed of the shard does not exist yet")
+        if not ledger.items or ledger.items[0].refresh is None:
+            raise Fault("DependencyNotReady", Disposition.RETRY, "the source was not read yet")
+        return records
+
+    async def _wait(self, operation: SyncOperation, fault: Fault) -> Outcome:
+        found = self._context.objects.get(SyncOperation, operation.key) or operation
+        if fault.disposition is Disposition.STALLED and found.metadata.deleting:
+            await self._end(found, Phase.CANCELLED, "Cancelled", fault.message)
+            return Outcome()
+        await report(self._context, found, _status(found, Phase.PENDING, self._context), progress(fault))
+        if fault.retry_at is not None:
+            return Outcome(fault.retry_at)
+        now = self._context.clock.now()
+        return Outcome(now + self._context.settings.timing.secret_poll)
+
+    async def _end(self, operation: SyncOperation, phase: Phase, reason: str, message: str) -> None:
+        status = _status(operation, phase, self._context)
+        status = status.model_copy(update={"completed_at": self._context.clock.now()})
+        done = (absent(ConditionType.RECONCILING), absent(ConditionType.STALLED))
+        written = await report(self._context, operation, status, (true(ConditionType.FAILED, reason, message), *done))
+        await let_go(self._context, written)
+
+
+def _status(operation: SyncOperation, phase: Phase, context: Context) -> SyncOperationStatus:
+    now = context.clock.now()
+    before = operation.status if operation.status_is_ours else SyncOperationStatus()
+    label = operation.metadata.labels.get(names.LABEL_TRIGGER)
+    trigger = Trigger(label) if label in set(Trigger) else Trigger.REQUEST
+    update: dict[str, object] = {"trigger": trigger, "shard_count": len(operation.spec.shards)}
+    if before.phase is not phase:
+        update |= {"phase": phase, "phase_since": now}
+    return before.model_copy(update=update)
