@@ -11,6 +11,7 @@ no such moment, there the call into it counts.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
@@ -77,8 +78,9 @@ class HttpxGraphFactory:
         self._governor = governor
         self._clock = clock
         self._traced = transport_factory is None
-        self._reads = _make_client(transport_factory, keep=True)
-        self._writes = _make_client(transport_factory, keep=False)
+        tls = httpx.create_ssl_context() if self._traced else None  # reading the certificates takes 30 ms each time
+        self._reads = _make_client(transport_factory, tls, keep=True)
+        self._writes = _make_client(transport_factory, tls, keep=False)
         _quieten_libraries()
 
     def connect(self, credentials: Credentials) -> HttpxGraph:
@@ -284,10 +286,13 @@ async def _before(deadline: float, pieces: AsyncIterator[bytes]) -> bytes | None
         return await anext(pieces, None)
 
 
-def _make_client(transport_factory: TransportFactory | None, *, keep: bool) -> httpx.AsyncClient:
+def _make_client(
+    transport_factory: TransportFactory | None, tls: ssl.SSLContext | None, *, keep: bool
+) -> httpx.AsyncClient:
     """Make a client. Without `keep` a connection ends with its answer, so the next request opens a new one."""
     return httpx.AsyncClient(
         transport=transport_factory() if transport_factory is not None else None,
+        verify=tls if tls is not None else True,
         limits=httpx.Limits(
             max_connections=POOL_CONNECTIONS_MAX,
             max_keepalive_connections=POOL_CONNECTIONS_MAX if keep else 0,

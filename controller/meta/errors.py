@@ -20,7 +20,7 @@ UNKNOWN_OUTCOME = "whether it was carried out is not known, so this is looked up
 TRIED_AGAIN = "it is tried again"
 
 _CONCEALED = "[concealed]"
-_TOKEN_LIKE = re.compile(r"EAA[A-Za-z0-9]{12,}|[0-9]{5,}\|[A-Za-z0-9_-]{8,}|[A-Za-z0-9_-]{48,}|access_token=[^&\s]+")
+_TOKEN_LIKE = re.compile(r"EAA[A-Za-z0-9]{12,}|[0-9]{5,}\|[A-Za-z0-9_-]{8,}|[A-Za-z0-9]{56,}|access_token=[^&\s]+")
 _CODE_PREFIX = re.compile(r"^\(#[0-9]+\)\s*")
 _REDUCE = re.compile(r"reduce the amount of data", re.IGNORECASE)
 
