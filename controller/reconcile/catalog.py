@@ -45,12 +45,14 @@ class Catalogs:
         runner: Runner[Slot],
         installation: str,
         wake: Callable[[ObjectKey], None],
+        wake_catalog: Callable[[str], None],
     ) -> None:
         self._context = context
         self._book = book
         self._connections = connections
         self._runner = runner
         self.wake = wake
+        self._wake_catalog = wake_catalog
         self.identity = Identity(context, installation)
         self.ownership = Ownership(context, book, installation)
         self.settings = CatalogSettingsKeeper(context)
@@ -82,8 +84,11 @@ class Catalogs:
 
     async def open_ledger(self, catalog: Catalog, catalog_id: str, connection: Connection) -> LedgerContent:
         created = catalog_id in self.identity.created
+        first = self._book.known(catalog_id) is None
         ledger = await self.ownership.require(catalog, catalog_id, connection, created=created)
         await self._book.provision(catalog_id, connection.quotas)
+        if first:
+            self._wake_catalog(catalog_id)
         return ledger
 
     def ledger(self, catalog_id: str) -> LedgerContent | None:

@@ -6,6 +6,7 @@ answer was lost, never makes a second feed. Deleting a shard deletes nothing at 
 
 import logging
 import re
+from collections.abc import Callable
 from datetime import timedelta
 
 from controller.api.conditions import ConditionType
@@ -45,8 +46,16 @@ def feed_marker(installation: str, layout: int, slots_hash: int, index: int) -> 
 
 
 class CatalogShards:
-    def __init__(self, context: Context, book: LedgerBook, connections: Connections, installation: str) -> None:
+    def __init__(
+        self,
+        context: Context,
+        book: LedgerBook,
+        connections: Connections,
+        installation: str,
+        wake_catalog: Callable[[str], None],
+    ) -> None:
         self._context = context
+        self._wake_catalog = wake_catalog
         self._book = book
         self._connections = connections
         self._installation = installation
@@ -167,6 +176,7 @@ class CatalogShards:
             return record.model_copy(update={"feed_id": feed.id, "deletion_enabled": bool(feed.deletion_enabled)})
 
         await self._book.change(catalog_id, lambda ledger: transitions.map_partitions(ledger, (index,), change))
+        self._wake_catalog(catalog_id)
 
     async def _report(self, shard: CatalogShard, fault: Fault | None) -> None:
         shard = self._context.objects.get(CatalogShard, shard.key) or shard

@@ -43,7 +43,12 @@ class Engine:
         """Something about this object changed: look at it, and at those that depend on it, now."""
         self._failures.pop(key, None)
         self.queue.mark(key)
+        self.wake_dependents(key)
+
+    def wake_dependents(self, key: ObjectKey) -> None:
+        """What hangs on this object looks again: it can do now what it could not do before, or the other way round."""
         for dependent in self._dependents(key):
+            self._failures.pop(dependent, None)
             self.queue.mark(dependent, priority=1)
 
     async def run(self) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Callable
 from datetime import datetime
 
 from controller.api import names
@@ -30,8 +31,9 @@ NAME = re.compile(r"^(?P<base>.+)-(?P<number>\d+)$")
 
 
 class FeedSchedules:
-    def __init__(self, context: Context, book: LedgerBook) -> None:
+    def __init__(self, context: Context, book: LedgerBook, wake: Callable[[ObjectKey], None]) -> None:
         self._context = context
+        self._wake = wake
         self._book = book
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
@@ -209,6 +211,7 @@ class FeedSchedules:
             return
         LOG.info("made an operation", extra={"object": str(created.key), "trigger": proposal.trigger})
         self._context.objects.put(created)
+        self._wake(created.key)
 
     async def _report(
         self,

@@ -1,6 +1,7 @@
 """MetaConnection: read its Secrets, ask Meta about the token, say whether it can be used."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -28,8 +29,11 @@ EXPIRY_WARNING = timedelta(days=7)
 
 
 class MetaConnections:
-    def __init__(self, context: Context, connections: Connections) -> None:
+    def __init__(
+        self, context: Context, connections: Connections, wake_dependents: Callable[[ObjectKey], None]
+    ) -> None:
         self._context = context
+        self._wake_dependents = wake_dependents
         self._connections = connections
         self._facts: dict[ObjectKey, TokenFacts] = {}
 
@@ -51,8 +55,11 @@ class MetaConnections:
             self._unusable(resource, fault)
             await self._report(resource, fault, again_at)
             return Outcome(fault.retry_at or again_at)
+        before = self._connections.find(key.namespace, key.name)
         self._connections.set(connection)
         await self._report(resource, None, again_at)
+        if before is None or before.fault is not None or before.suspended != connection.suspended:
+            self._wake_dependents(key)
         return Outcome(again_at)
 
     async def _delete(self, resource: MetaConnection) -> Outcome:

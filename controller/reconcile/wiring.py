@@ -26,11 +26,13 @@ from controller.reconcile.meta_connection import MetaConnections
 from controller.reconcile.outcome import Outcome
 from controller.reconcile.recovery import Recovery
 from controller.reconcile.sync_operation import SyncOperations
+from controller.scheduling.ledger import claimed_by
 from controller.scheduling.runner import Runner
 
 LOG = logging.getLogger(__name__)
 
-INSTALLATION_DIGITS = 10
+RESUME_SECONDS = 5.0
+"""A task that ended with claims in hand is started again after this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,9 @@ async def build(context: Context) -> Operator:
     installation = await context.cluster.installation(proposed)
     if await context.store.identity() is None:
         await context.store.claim_identity(f"{installation}-{context.rng.getrandbits(40):010x}")
-    timing = context.settings.timing
-    book = LedgerBook(
-        context.cluster,
-        context.store,
-        context.clock,
-        context.governor,
-        context.settings.namespace,
-        timing.batch_abandon,
-    )
+    settings = context.settings
+    busy = settings.timing.batch_abandon
+    book = LedgerBook(context.cluster, context.store, context.clock, context.governor, settings.namespace, busy)
     return _assemble(context, book, installation)
 
 
@@ -65,6 +61,9 @@ def _assemble(context: Context, book: LedgerBook, installation: str) -> Operator
 
     def wake(key: ObjectKey) -> None:
         engine.wake(key)
+
+    def wake_dependents(key: ObjectKey) -> None:
+        engine.wake_dependents(key)
 
     def wake_catalog(catalog_id: str) -> None:
         wake_all(engine, context, book, catalog_id)
@@ -76,14 +75,14 @@ def _assemble(context: Context, book: LedgerBook, installation: str) -> Operator
 
     runner: Runner[tuple[str, str]] = Runner(on_end)
     connections = Connections(wake)
-    catalogs = Catalogs(context, book, connections, runner, installation, wake)
+    catalogs = Catalogs(context, book, connections, runner, installation, wake, wake_catalog)
     operations = SyncOperations(context, book, connections, runner, wake_catalog)
     recovery = Recovery(context, book, connections, runner)
     by_kind: dict[str, Callable[[ObjectKey], Awaitable[Outcome]]] = {
-        MetaConnection.KIND: MetaConnections(context, connections).reconcile,
+        MetaConnection.KIND: MetaConnections(context, connections, wake_dependents).reconcile,
         Catalog.KIND: catalogs.reconcile,
-        CatalogShard.KIND: CatalogShards(context, book, connections, installation).reconcile,
-        FeedSchedule.KIND: FeedSchedules(context, book).reconcile,
+        CatalogShard.KIND: CatalogShards(context, book, connections, installation, wake_catalog).reconcile,
+        FeedSchedule.KIND: FeedSchedules(context, book, wake).reconcile,
         SyncOperation.KIND: operations.reconcile,
         DeletionApproval.KIND: DeletionApprovals(context, book, catalogs.refreshing).reconcile,
         CatalogLedger.KIND: CatalogLedgers(context, book, connections, operations, recovery, runner).reconcile,
@@ -113,7 +112,7 @@ def dependents(context: Context, book: LedgerBook, key: ObjectKey) -> tuple[Obje
                 if catalog.spec.connection_ref.name == key.name
             )
         case Catalog.KIND:
-            return (*children_of(context, key), *ledger_of(context, book, key))
+            return (*children_of(context, key), *ledger_of(book, key))
         case CatalogShard.KIND:
             shard = objects.get(CatalogShard, key)
             return _catalogs(context, key) if shard is None else (_catalog_key(key, shard.spec.catalog_ref.name),)
@@ -144,10 +143,11 @@ def children_of(context: Context, key: ObjectKey) -> tuple[ObjectKey, ...]:
         if catalog is None
         else []
     )
-    return (*shards, *schedules, *operations, *connection)
+    approvals = [a.key for a in objects.all(DeletionApproval, namespace) if a.spec.catalog_ref.name == key.name]
+    return (*shards, *schedules, *operations, *approvals, *connection)
 
 
-def ledger_of(context: Context, book: LedgerBook, key: ObjectKey) -> tuple[ObjectKey, ...]:
+def ledger_of(book: LedgerBook, key: ObjectKey) -> tuple[ObjectKey, ...]:
     """The ledger that a Catalog (present or gone) owns."""
     found = []
     for catalog_id in book.all_known():
@@ -179,8 +179,9 @@ def _wake_slot(engine: Engine, context: Context, book: LedgerBook, slot: tuple[s
         if operation.uid == name:
             engine.queue.mark(operation.key)
     for catalog_id in book.all_known():
-        wake_all(engine, context, book, catalog_id)
-        engine.queue.mark(book.key(catalog_id))
+        ledger = book.known(catalog_id)
+        if ledger is not None and claimed_by(ledger, name):
+            engine.queue.mark(book.key(catalog_id), delay=RESUME_SECONDS)
 
 
 def _catalog_key(key: ObjectKey, name: str) -> ObjectKey:
