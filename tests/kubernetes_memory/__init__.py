@@ -5,9 +5,21 @@ code. `tests/contract/kube` holds it to the real kube-apiserver. What it leaves 
 and validation by the CRDs.
 """
 
+from tests.kubernetes_memory.cluster import MemoryCluster
 from tests.kubernetes_memory.incarnation import Crashed, Incarnation
 from tests.kubernetes_memory.informer import Informer
 from tests.kubernetes_memory.server import MemoryApiServer
 from tests.kubernetes_memory.transport import Faults, MemoryTransport
+from tests.kubernetes_memory.virtual_time import LoopClock, run_virtual
 
-__all__ = ["Crashed", "Faults", "Incarnation", "Informer", "MemoryApiServer", "MemoryTransport"]
+__all__ = [
+    "Crashed",
+    "Faults",
+    "Incarnation",
+    "Informer",
+    "LoopClock",
+    "MemoryApiServer",
+    "MemoryCluster",
+    "MemoryTransport",
+    "run_virtual",
+]
