@@ -1,0 +1,1 @@
+"""One module per section of Meta's documentation, under the names the documentation uses."""

@@ -1,0 +1,1 @@
+"""Marketing API, Catalog: the nodes and edges of product catalogs."""

@@ -1,0 +1,57 @@
+"""Deleting a feed or a catalog takes its items along, at once."""
+
+from array import array
+
+from hack.emulator.items import Item
+from hack.emulator.journal import Mutation, keys_of
+from hack.emulator.routing import Call
+from hack.emulator.world import Catalog, Feed
+
+CHUNK = 5_000
+
+
+def _empty(call: Call, catalog: int, owner: int | None, mutation: int) -> None:
+    items = call.world.items
+    while rows := items.page(catalog, owner, after=0, limit=CHUNK):
+        _lose(call, rows, mutation)
+        items.delete(rows, remember=call.world.switches.recreated_item_keeps_id == "true")
+
+
+def _lose(call: Call, rows: list[Item], mutation: int) -> None:
+    for item in rows:
+        call.effects.observe(item.catalog, item.rid, item, None, call.now, mutation)
+
+
+def _record(call: Call, kind: str, catalog: int, feed: int, keys: "array[int]") -> Mutation:
+    mutation = Mutation(
+        id=len(call.journal.mutations) + 1,
+        request=call.record.seq,
+        kind=kind,
+        catalog=catalog,
+        feed=feed,
+        first_byte=call.record.first_byte,
+        accepted=call.now,
+        ends=call.now,
+        rows=len(keys),
+        keys=keys,
+    )
+    call.journal.open_mutation(mutation)
+    call.record.mutation = mutation.id
+    return mutation
+
+
+def feed(call: Call, gone: Feed) -> None:
+    keys = keys_of(call.world.items.rids(gone.catalog, gone.id))
+    mutation = _record(call, "feed_delete", gone.catalog, gone.id, keys)
+    _empty(call, gone.catalog, gone.id, mutation.id)
+    call.world.remove(gone)
+
+
+def catalog(call: Call, gone: Catalog) -> None:
+    owners = [0, *call.world.by_catalog[gone.id]]
+    keys = keys_of(rid for owner in owners for rid in call.world.items.rids(gone.id, owner))
+    mutation = _record(call, "catalog_delete", gone.id, 0, keys)
+    _empty(call, gone.id, None, mutation.id)
+    for number in list(call.world.by_catalog[gone.id]):
+        call.world.remove(call.world.feeds[number])
+    call.world.remove(gone)

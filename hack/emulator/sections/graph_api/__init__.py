@@ -1,0 +1,1 @@
+"""Graph API: what holds for every node and edge."""
