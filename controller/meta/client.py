@@ -5,8 +5,8 @@ Writes go out on a fresh connection each, so that a connection that died while i
 reads share a pool. Redirections are not followed, cookies are not kept, HTTP/1.1 is spoken.
 
 The governor is asked right before the first byte: when the connection stands and the request's first line is about to
-be written. That is also where "a byte may have left" begins. A transport that is not a socket (the simulation's) has
-no such moment, there the call into it counts.
+be written. That is also where "a byte may have left" begins. For a transport that tells of no such moment (httpx's
+MockTransport) the call into it counts.
 """
 
 import asyncio
@@ -73,12 +73,17 @@ class HttpxGraphFactory:
         governor: Governor,
         clock: Clock,
         transport_factory: TransportFactory | None = None,
+        *,
+        traced: bool | None = None,
     ) -> None:
+        """`traced`: the transports tell of the first byte as httpcore does; the default is true for real ones only."""
         self._endpoint = check_endpoint(endpoint)
         self._governor = governor
         self._clock = clock
-        self._traced = transport_factory is None
-        tls = httpx.create_ssl_context() if self._traced else None  # reading the certificates takes 30 ms each time
+        self._traced = transport_factory is None if traced is None else traced
+        tls = (
+            httpx.create_ssl_context() if transport_factory is None else None
+        )  # reading the certificates takes 30 ms each time
         self._reads = _make_client(transport_factory, tls, keep=True)
         self._writes = _make_client(transport_factory, tls, keep=False)
         _quieten_libraries()
@@ -225,10 +230,12 @@ class _HttpxConnection:
         try:
             if not self._traced:
                 departure.begin()
-            return await client.send(prepared, stream=True)
+            response = await client.send(prepared, stream=True)
         finally:
             if stream is not None:
                 await stream.aclose()
+        assert departure.left, "an answer came from a transport that tells of no first byte"
+        return response
 
     def _fault(self, error: TimeoutError | httpx.RequestError, request: Request, departure: Departure) -> Fault:
         if isinstance(error, httpx.RequestError):

@@ -24,16 +24,14 @@ rich_text_description origin_country ordering_index
 TEXT_FIELDS = tuple(_TEXT_FIELDS.split())
 """Node fields that are text or numbers and compare as they are."""
 PRICE_FIELDS = ("price", "sale_price")
-LIST_FIELDS = {"additional_image_urls": ",", "tags": ","}
+IMAGES_FIELD = "additional_image_urls"
 OTHER_FIELDS = (
     "visibility",
     "sale_price_start_date",
     "sale_price_end_date",
-    "shipping_weight_value",
-    "shipping_weight_unit",
     "currency",
 )
-NODE_FIELDS = ",".join(("id", "retailer_id", *TEXT_FIELDS, *PRICE_FIELDS, *LIST_FIELDS, *OTHER_FIELDS))
+NODE_FIELDS = ",".join(("id", "retailer_id", *TEXT_FIELDS, *PRICE_FIELDS, IMAGES_FIELD, *OTHER_FIELDS))
 
 _STATUS_OF_VISIBILITY = {"published": "active", "staging": "archived"}
 """Meta: catalog field reference, `status` is the newer name of `visibility`."""
@@ -157,7 +155,10 @@ def read_item(answer: Answer, row: Mapping[str, wire.Json]) -> ItemAtMeta:
 
 
 def comparable_fields(row: Mapping[str, wire.Json]) -> dict[str, str]:
-    """Translate a node into fields of feeds; what is absent, null or unreadable stays out."""
+    """Translate a node into fields of feeds; what is absent, null or unreadable stays out.
+
+    Left out altogether: what Meta rewrites when it stores it (labels in lower case, weights in its own units).
+    """
     fields: dict[str, str] = {}
     for name in TEXT_FIELDS:
         if (text := _text(row.get(name))) is not None:
@@ -167,19 +168,14 @@ def comparable_fields(row: Mapping[str, wire.Json]) -> dict[str, str]:
         text = _text(row.get(name))
         if text is not None and (price := money.normalise_price(text, currency)) is not None:
             fields[name] = price
-    for name, separator in LIST_FIELDS.items():
-        listed = row.get(name)
-        if isinstance(listed, list):
-            fields[problems.feed_name(name)] = separator.join(str(part) for part in listed)
+    images = row.get(IMAGES_FIELD)
+    if isinstance(images, list):
+        fields[problems.feed_name(IMAGES_FIELD)] = ",".join(str(image) for image in images)
     if (visibility := _text(row.get("visibility"))) is not None:
         fields["status"] = _STATUS_OF_VISIBILITY.get(visibility.casefold(), visibility)
-    for name, separator, first, second in (
-        ("sale_price_effective_date", "/", "sale_price_start_date", "sale_price_end_date"),
-        ("shipping_weight", " ", "shipping_weight_value", "shipping_weight_unit"),
-    ):
-        one, two = _text(row.get(first)), _text(row.get(second))
-        if one and two:
-            fields[name] = f"{one}{separator}{two}"
+    start, end = _text(row.get("sale_price_start_date")), _text(row.get("sale_price_end_date"))
+    if start and end:
+        fields["sale_price_effective_date"] = f"{start}/{end}"
     return fields
 
 

@@ -57,6 +57,10 @@ _NAMING = (
     re.compile(r"attribute '([A-Za-z0-9_ ]+)'", re.IGNORECASE),
     re.compile(r"\bparam(?:eter)? '?([a-z][a-z0-9_]+)'? (?:is|must)\b", re.IGNORECASE),
     re.compile(r"\bproviding ([a-z][a-z0-9_]*) information", re.IGNORECASE),
+    re.compile(r"products need to have (?:an? )?([a-z][a-z0-9_]*) listed", re.IGNORECASE),
+    re.compile(r"\binvalid ([a-z][a-z0-9_]*)(?=:|$)", re.IGNORECASE),
+    re.compile(r"\bnot supported for ([a-z][a-z0-9_]*)", re.IGNORECASE),
+    re.compile(r"^(?:[^:]*: )?([a-z][a-z0-9_]*) (?:must|should) not be ", re.IGNORECASE),
     re.compile(r"\b(?:field|column|property) [\"']([A-Za-z0-9_ ]+)[\"']", re.IGNORECASE),
 )
 _UNDERSCORED = re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b")

@@ -287,12 +287,11 @@ async def test_cancelled_write_ends_its_connection() -> None:
         arrived.set()
         await visit.reader.read()
 
-    async with serving(hang) as server:
-        async with connected(server.endpoint) as graph:
-            task = asyncio.ensure_future(graph.update_catalog("5", CHANGE))
-            async with asyncio.timeout(5):
-                await arrived.wait()
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            await server.settled()
+    async with serving(hang) as server, connected(server.endpoint) as graph:
+        task = asyncio.ensure_future(graph.update_catalog("5", CHANGE))
+        async with asyncio.timeout(5):
+            await arrived.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await server.settled()

@@ -356,8 +356,6 @@ class TestItems:
             "visibility": "staging",
             "sale_price_start_date": "2026-01-01T00:00+00:00",
             "sale_price_end_date": "2026-02-01T00:00+00:00",
-            "shipping_weight_value": 10.0,
-            "shipping_weight_unit": "kg",
             "brand": None,
             "unknown": {"x": 1},
         }
@@ -379,7 +377,6 @@ class TestItems:
                     ("quantity_to_sell_on_facebook", "5"),
                     ("sale_price", "1034.00 GBP"),
                     ("sale_price_effective_date", "2026-01-01T00:00+00:00/2026-02-01T00:00+00:00"),
-                    ("shipping_weight", "10 kg"),
                     ("status", "archived"),
                     ("title", "Shirt"),
                 ),
