@@ -5,7 +5,8 @@
 REQUEST is a file with the request document, or `-` where the first line of standard input is the document. What
 follows on standard input is the JSON of `SourceCredentials`, or nothing. RESULT is where the result document is put,
 whole or not at all. Exit code 0: there is a result, which may say that the step failed. 2: the arguments or the
-request make no sense. 3: a defect. Anything else: the process was ended from outside.
+request make no sense. 3: a defect.
+4: the process that started this one is gone. Anything else: the process was ended from outside.
 """
 
 import argparse
@@ -34,13 +35,14 @@ from controller.ports.preparing import (
     SourceCredentials,
     VerifyRequest,
 )
-from controller.preparing import acknowledging, encoding, failures, refresh
+from controller.preparing import acknowledging, encoding, failures, lifetime, refresh
 from controller.preparing.context import Context, OpenHTTP
 from controller.sources.http import HTTPReader
 from controller.stores.local import LocalStore
 
 EXIT_USAGE = 2
 EXIT_DEFECT = 3
+EXIT_ORPHAN = 4
 _log = logging.getLogger(__name__)
 
 
@@ -81,6 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("result", type=Path, help="file for the result document")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    lifetime.go_first()
+    parent = os.environ.get(lifetime.PARENT_VARIABLE)
+    if parent is not None and not lifetime.bind_to_parent(int(parent)):
+        return EXIT_ORPHAN
     try:
         request = _request(arguments.request, sys.stdin.buffer)
         credentials = _credentials(sys.stdin.buffer)

@@ -34,6 +34,7 @@ from controller.products.tables import NARROW, Kind, Leaving, Stage, conform
 from controller.products.tables import REJECTED as REJECTED_SCHEMA
 from controller.sources import spool, volume
 from controller.sources.spool import Spool
+from controller.stores.local import storage_fault
 
 SUPERSEDED_MAX = 16
 SAMPLES_MAX = 10
@@ -96,7 +97,10 @@ def refresh(request: RefreshRequest, credentials: SourceCredentials, context: Co
 
 def _read(request: RefreshRequest, credentials: SourceCredentials, context: Context, heads: list[Head]) -> Rows:
     with Spool(context.store.spool_directory(), request.limits.source_bytes_max) as spooled:
-        version = _fetch(request, credentials, context, spooled)
+        try:
+            version = _fetch(request, credentials, context, spooled)
+        except OSError as error:  # of our own disk: what a source says is a Fault by now
+            raise storage_fault(error, "spooling the source") from error
         previous = request.previous
         if previous is not None and _is_quiet(request, previous, spooled.digest):
             seen = previous.model_copy(

@@ -4,6 +4,7 @@ The file ends with the process, however that ends. Reading from it, rather than 
 apart from the parser, and makes "all or nothing" simple: nobody sees a row before the last byte was counted.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -40,7 +41,8 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # a full disk was reported when it was met; closing tries to write again
+            self._file.close()
 
     @property
     def digest(self) -> str:

@@ -36,9 +36,8 @@ _counter = itertools.count()
 
 
 def storage_fault(error: OSError, doing: str) -> Fault:
-    """Classify what the file system said. Polars reports errors of its own writer without an errno, only as text."""
-    numbers = {int(found) for found in re.findall(r"os error (\d+)", str(error))}
-    if error.errno in _FULL or numbers & _FULL:
+    """Classify what the file system said."""
+    if error.errno in _FULL:
         return Fault("StoreFull", Disposition.RETRY, f"the store has no room left while {doing}: enlarge its volume")
     name = errno.errorcode.get(error.errno or 0, type(error).__name__)
     return Fault("StoreUnavailable", Disposition.RETRY, f"the store answered {name} while {doing}")

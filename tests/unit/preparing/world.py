@@ -200,7 +200,7 @@ class World:
         self.now += INTERVAL
         return self.refresh()
 
-    def encode(self, method: Method, index: int | None = None, **changes: object) -> EncodeResult:
+    def encode_request(self, method: Method, index: int | None = None, **changes: object) -> EncodeRequest:
         assert self.head is not None
         chosen = self.partitions if index is None else (self.partitions[index],)
         request = EncodeRequest(
@@ -213,7 +213,10 @@ class World:
             refresh=self.head,
             guard=self.guard,
         )
-        result = self.run(request.model_copy(update=changes))
+        return request.model_copy(update=changes)
+
+    def encode(self, method: Method, index: int | None = None, **changes: object) -> EncodeResult:
+        result = self.run(self.encode_request(method, index, **changes))
         assert isinstance(result, EncodeResult)
         return result
 
