@@ -300,6 +300,8 @@ class Emulator:
         head, edge = parts[0], "/".join(parts[1:])
         if head == "me":
             return NodeRef(Type.USER, Person(token.user or TEST_USER, "Emulated system user")), edge
+        if head == "app":
+            return NodeRef(Type.APP, self.world.apps[token.app]), edge
         if not head[:1].isdigit():
             return NodeRef(Type.ROOT, None), "/".join(parts)
         ref = self._node(head, token)

@@ -8,7 +8,7 @@ from hack.emulator import bodies, jsons, messages, params
 from hack.emulator.documented import Provenance, behaviour, documented
 from hack.emulator.params import Param
 from hack.emulator.routing import Bucket, Call, FieldDef, NodeRef, Person, Subject, Type, fields, route
-from hack.emulator.world import TEST_TOKEN, Token, World
+from hack.emulator.world import TEST_TOKEN, App, Token, World
 
 EXPIRED_SUBCODE = 463
 
@@ -145,6 +145,32 @@ fields(
 @route("GET", Type.USER, bucket=Bucket.PLATFORM, scope="")
 async def me(_call: Call, subject: Subject) -> NodeRef:
     return NodeRef(Type.USER, subject)
+
+
+def _app(subject: Subject) -> App:
+    assert isinstance(subject, App), "a route of Application"
+    return subject
+
+
+fields(
+    Type.APP,
+    {
+        "id": FieldDef(lambda _, subject: _app(subject).id, default=True),
+        "name": FieldDef(lambda _, subject: _app(subject).name, default=True),
+    },
+)
+
+
+@documented(
+    "tokens.app",
+    page="Application",
+    section="Reading",
+    provenance=Provenance.REPORTED,
+    says="/app is the application that the token was issued for",
+)
+@route("GET", Type.APP, bucket=Bucket.PLATFORM, scope="")
+async def application(_call: Call, subject: Subject) -> NodeRef:
+    return NodeRef(Type.APP, subject)
 
 
 @documented(
