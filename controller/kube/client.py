@@ -7,6 +7,7 @@ documents. (The client is only partly annotated: hence the ignored untyped calls
 
 import json
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
@@ -46,6 +47,32 @@ async def load_configuration(kubeconfig: Path | None) -> Configuration:
     # Without trust_env no .netrc is looked up for each request; a proxy comes from the kubeconfig.
     configuration.client_session_kwargs = {"middlewares": (_one_attempt,), "trust_env": False}
     return configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the API server is and how to be let in, for whoever brings an HTTP client of its own."""
+
+    server: str
+    ca_path: str | None
+    certificate_path: str | None
+    private_key_path: str | None
+    token: str | None = field(repr=False)
+    verified: bool
+
+
+async def load_access(kubeconfig: Path | None) -> Access:
+    """Read it anew. Raises Fault like load_configuration."""
+    configuration = await load_configuration(kubeconfig)
+    token = configuration.api_key.get(_AUTHENTICATION[0])
+    return Access(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        token=None if token is None else token.split(" ", 1)[-1].strip(),
+        verified=bool(configuration.verify_ssl),
+    )
 
 
 class AioTransport:

@@ -47,13 +47,18 @@ class KubernetesCluster:
         namespace: str,
         watch_namespaces: tuple[str, ...] = (),
         known: Callable[[type[Resource], ObjectKey], Resource | None],
+        on_secret: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`known` looks an object up among the watched ones, `namespace` is the operator's own."""
+        """`known` looks an object up among the watched ones, `namespace` is the operator's own.
+
+        `on_secret` is told every secret text that was read, so that logs can leave it out.
+        """
         self._transport = transport
         self._recorder = recorder
         self._namespace = namespace
         self._watch_namespaces = watch_namespaces
         self._known = known
+        self._on_secret = on_secret
         self._statuses = StatusMemory()
 
     async def get(self, kind: type[R], key: ObjectKey) -> R | None:
@@ -182,11 +187,14 @@ class KubernetesCluster:
         metadata = wire.get("metadata") or {}
         labelled = (metadata.get("labels") or {}).get(names.LABEL_CREDENTIAL) == "true"
         data = (wire.get("data") or {}) if labelled else {}
+        texts = {key: _decoded(value) for key, value in sorted(data.items())}
+        for text in texts.values():
+            self._on_secret(text)
         return SecretData(
             name=name,
             resource_version=str(metadata.get("resourceVersion", "")),
             labelled=labelled,
-            values=tuple((key, Secret(_decoded(value))) for key, value in sorted(data.items())),
+            values=tuple((key, Secret(text)) for key, text in texts.items()),
         )
 
     async def installation(self, proposed: str) -> str:

@@ -81,6 +81,8 @@ class Lease:
         self._deadline: float | None = None
         self._seen: _Seen | None = None
         self._lost = False
+        self.reached = False
+        """Whether the last look got an answer from the API server."""
 
     def valid(self) -> bool:
         """Whether this process may still start something. Asked right before each first byte."""
@@ -155,6 +157,7 @@ class Lease:
                     raise
                 await self._transport.send(Request("POST", paths.leases(self._namespace), body=self._new()))
             else:
+                self.reached = True
                 holder = self._other_holder(lease)
                 if holder is not None:
                     return holder
@@ -162,7 +165,9 @@ class Lease:
         except Failure as failure:
             # Also a conflict: somebody was faster, and the next look shows who.
             LOG.warning("lease not written", extra={"lease": self._name, "why": str(failure)})
+            self.reached = isinstance(failure, Refused)
             return _UNREACHABLE
+        self.reached = True
         self._deadline = started + self._timing.renew_seconds
         self._seen = None
         return None

@@ -6,6 +6,11 @@ from controller.api import names
 from controller.api.resource import Resource
 
 
+def group() -> str:
+    """What the API server serves of our group."""
+    return f"/apis/{names.GROUP}/{names.VERSION}"
+
+
 def collection(kind: type[Resource], namespace: str | None) -> str:
     """Objects of a kind, in one namespace or (None) in all."""
     base = f"/apis/{kind.GROUP}/{kind.VERSION}"

@@ -1,0 +1,1 @@
+"""The process: flags, logs, probes, lease, watches. Translates and wires; decides nothing about catalogs."""

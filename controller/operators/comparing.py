@@ -71,6 +71,16 @@ class Comparison:
             while not await self._compare_all():  # noqa: ASYNC110 - the API server is not ready, and says nothing
                 await asyncio.sleep(RETRY_SECONDS)
 
+    async def fill(self) -> None:
+        """Read everything that is watched once, before any work starts: what is not there then is gone. Raises Fault.
+
+        A framework tells of objects one by one and of nothing where there is none, so its start can't be waited for.
+        """
+        for kind in self._kinds:
+            for resource in await self._cluster.list(kind):
+                self._observer.seen(resource)
+        self.compared_at = self._monotonic()
+
     async def compare(self, kind: type[Resource]) -> int:
         """Compare one kind and pass on what differs; return how much did. Raises Fault."""
         before = {key: self._uid(kind, key) for key in self._objects.keys(kind.KIND)}

@@ -39,6 +39,11 @@ class WorkQueue(Generic[K]):
     def running(self) -> int:
         return len(self._running)
 
+    def overdue(self) -> float:
+        """Seconds for which the longest waiting key has been due: a sign of stuck workers."""
+        due = min((entry.due for entry in self._entries.values()), default=None)
+        return 0.0 if due is None else max(asyncio.get_running_loop().time() - due, 0.0)
+
     def mark(self, key: K, *, delay: float = 0.0, priority: int = 0) -> None:
         """Ask for `key` to be worked on in `delay` seconds at the latest."""
         due = asyncio.get_running_loop().time() + max(delay, 0.0)

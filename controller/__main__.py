@@ -1,0 +1,107 @@
+"""The composition root: real clocks, clients, pools and registries are built here and nowhere else.
+
+    python -m controller [run] [flags]              the operator
+    python -m controller prepare REQUEST RESULT     one step of reading or encoding, in a process of its own
+
+The two share nothing but this file, and each imports only its own half: the operator refuses the data stack before it
+imports anything else, and a step starts without Kubernetes.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from controller.operators.process import Composed, Parts
+
+EXIT_WRONG_FLAG = 2
+PREPARE = "prepare"
+RUN = "run"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == [PREPARE]:
+        from controller.preparing.entry import main as prepare
+
+        return prepare(given[1:])
+    return _operate(given[1:] if given[:1] == [RUN] else given)
+
+
+def _operate(arguments: Sequence[str]) -> int:
+    from controller.operators.imports import refuse_data_stack
+
+    refuse_data_stack()
+    import asyncio
+    import random
+
+    from controller.clock import SystemClock
+    from controller.faults import Fault
+    from controller.operators import flags, logs
+    from controller.operators.process import Process
+    from controller.operators.redaction import Redactor
+
+    try:
+        invocation = flags.parse(arguments)
+        redactor = Redactor()
+        logs.configure(invocation.settings.log_level, redactor)
+        process = Process(invocation, compose, redactor, SystemClock(), random.Random())
+        return asyncio.run(process.run())
+    except flags.WrongFlag as wrong:
+        print(f"meta-catalog-operator: {wrong}", file=sys.stderr)  # noqa: T201 - before there is a log
+        return EXIT_WRONG_FLAG
+    except Fault as fault:
+        print(f"meta-catalog-operator: {fault.message}", file=sys.stderr)  # noqa: T201 - for whoever started it
+        return EXIT_WRONG_FLAG
+
+
+async def compose(parts: "Parts") -> "Composed":
+    """Put the real adapters behind the ports, and the use cases on top."""
+    from controller.meta.client import HttpxGraphFactory
+    from controller.operators.bounded import BoundedPreparing
+    from controller.operators.process import Composed
+    from controller.ports.preparing import SourceRoot
+    from controller.preparing.child import ChildPreparing
+    from controller.reconcile import wiring
+    from controller.reconcile.context import Context
+    from controller.scheduling.governor import LedgerGovernor
+    from controller.sources.probe import SourceProbe
+    from controller.stores.local import LocalStore, ThreadedStore
+
+    settings = parts.settings
+    governor = LedgerGovernor(parts.clock, parts.lease_valid)
+    graphs = HttpxGraphFactory(settings.endpoint, governor, parts.clock)
+    preparing = ChildPreparing(memory_bytes_max=settings.child_memory_bytes_max, deadline=settings.child_deadline)
+    roots = [SourceRoot(name=name, directory=str(path)) for name, path in sorted(settings.source_roots.items())]
+    context = Context(
+        clock=parts.clock,
+        rng=parts.rng,
+        cluster=parts.cluster,
+        graphs=graphs,
+        preparing=BoundedPreparing(preparing, children_max=settings.children_max),
+        store=ThreadedStore(LocalStore.from_url(settings.store_url)),
+        probe=SourceProbe(allowed_networks=settings.allow_source_networks, source_roots=roots),
+        governor=governor,
+        objects=parts.objects,
+        settings=settings,
+        metrics=parts.metrics,
+        incarnation=parts.incarnation,
+    )
+    try:
+        operator = await wiring.build(context)
+    except BaseException:
+        await graphs.close()
+        raise
+
+    async def close() -> None:
+        try:
+            await operator.close()
+        finally:
+            await graphs.close()
+
+    return Composed(operator.engine, lambda: wiring.start(operator), close)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
