@@ -23,6 +23,7 @@ rich_text_description origin_country ordering_index
 """
 TEXT_FIELDS = tuple(_TEXT_FIELDS.split())
 """Node fields that are text or numbers and compare as they are."""
+_FEED_NAMES = {name: problems.feed_name(name) for name in TEXT_FIELDS}
 PRICE_FIELDS = ("price", "sale_price")
 IMAGES_FIELD = "additional_image_urls"
 OTHER_FIELDS = (
@@ -160,9 +161,10 @@ def comparable_fields(row: Mapping[str, wire.Json]) -> dict[str, str]:
     Left out altogether: what Meta rewrites when it stores it (labels in lower case, weights in its own units).
     """
     fields: dict[str, str] = {}
-    for name in TEXT_FIELDS:
-        if (text := _text(row.get(name))) is not None:
-            fields[problems.feed_name(name)] = text
+    for name, value in row.items():
+        feed_name = _FEED_NAMES.get(name)
+        if feed_name is not None and (text := _text(value)) is not None:
+            fields[feed_name] = text
     currency = _text(row.get("currency"))
     for name in PRICE_FIELDS:
         text = _text(row.get(name))
@@ -218,8 +220,10 @@ class Items(Noun):
 
 
 def _text(value: wire.Json) -> str | None:
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value) if isinstance(value, str | int | float) else None
+    return str(value) if isinstance(value, int | float) else None

@@ -12,15 +12,16 @@ _NUMBER = re.compile(r"[0-9](?:[0-9.,'’\u00a0\u202f\u2009 ]*[0-9])?")
 _CODE = re.compile(r"(?<![A-Z])[A-Z]{3}(?![A-Z])")
 _GROUPING_ONLY = "'’\u00a0\u202f\u2009 "
 
-_NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
-_THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"
+_DECIMALS = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+}
+_DECIMALS_OF = {code: places for places, codes in _DECIMALS.items() for code in codes.split()}
 """ISO 4217: currencies whose minor unit is not a hundredth."""
 
 
 def decimals_of(currency: str) -> int:
-    if currency in _NO_DECIMALS.split():
-        return 0
-    return 3 if currency in _THREE_DECIMALS.split() else 2
+    return _DECIMALS_OF.get(currency, 2)
 
 
 def normalise_price(text: str, currency: str | None) -> str | None:
