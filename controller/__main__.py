@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from controller.operators.process import Composed, Parts
+    from controller.settings import Settings
 
 EXIT_WRONG_FLAG = 2
 PREPARE = "prepare"
@@ -44,6 +45,7 @@ def _operate(arguments: Sequence[str]) -> int:
 
     try:
         invocation = flags.parse(arguments)
+        _check_addresses(invocation.settings)
         redactor = Redactor()
         logs.configure(invocation.settings.log_level, redactor)
         process = Process(invocation, compose, redactor, SystemClock(), random.Random())
@@ -54,6 +56,23 @@ def _operate(arguments: Sequence[str]) -> int:
     except Fault as fault:
         print(f"meta-catalog-operator: {fault.message}", file=sys.stderr)  # noqa: T201 - for whoever started it
         return EXIT_WRONG_FLAG
+
+
+def _check_addresses(settings: "Settings") -> None:
+    """What the adapters would refuse later is refused now, by the name of its flag."""
+    from controller.faults import Fault
+    from controller.meta.client import check_endpoint
+    from controller.operators.flags import WrongFlag
+    from controller.stores.local import LocalStore
+
+    try:
+        check_endpoint(settings.endpoint)
+    except ValueError as error:
+        raise WrongFlag(f"--endpoint: {error}") from None
+    try:
+        LocalStore.from_url(settings.store_url)
+    except Fault as fault:
+        raise WrongFlag(f"--store-url: {fault.message}") from None
 
 
 async def compose(parts: "Parts") -> "Composed":
