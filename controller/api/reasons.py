@@ -47,6 +47,8 @@ class Reason(StrEnum):
     TOKEN_INVALID = "TokenInvalid", "Meta does not accept the token; put a working one into its Secret."
     SECRET_MISSING = "SecretMissing", "The Secret, or the key in it, does not exist."
     SECRET_NOT_LABELLED = "SecretNotLabelled", "The Secret lacks the label that allows this operator to read it."
+    INVALID_REQUEST = "InvalidRequest", "Meta does not accept what is asked for; the message has Meta's words."
+    VERSION_UNSUPPORTED = "VersionUnsupported", "Meta no longer serves the configured version of the Graph API."
     NOT_VISIBLE = "NotVisible", "Meta says that the object does not exist or is not accessible; which one is not told."
     OWNERSHIP_CONFLICT = "OwnershipConflict", "Another Catalog holds the same catalog at Meta; the message names it."
     FOREIGN_OPERATOR = "ForeignOperator", "Another installation of this operator manages the catalog."

@@ -5,8 +5,9 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from controller.api.reasons import Reason
 from controller.faults import Disposition, Fault
-from controller.meta.errors import TABLE
+from controller.meta.errors import NO_ENVELOPE, NO_SUCCESS, TABLE, THROTTLED_BY_STATUS, TRANSIENT, UNKNOWN
 from controller.meta.failures import STAGES, Stage, fault_of
 from controller.meta.protocol import Answer, Request, Verdict, decipher_response
 from controller.ports.meta import Bucket, Secret
@@ -184,6 +185,11 @@ def test_every_row_of_the_table_tells_what_to_do_and_needs_a_code() -> None:
         assert meaning.codes
         assert meaning.text
         assert meaning.disposition in (R, W, S)
+
+
+def test_every_reason_of_the_table_is_a_reason() -> None:
+    for meaning in (*TABLE, TRANSIENT, UNKNOWN, NO_ENVELOPE, NO_SUCCESS, THROTTLED_BY_STATUS):
+        assert meaning.reason in set(Reason)
 
 
 def leaves(kind: type[httpx.RequestError]) -> list[type[httpx.RequestError]]:
