@@ -50,13 +50,10 @@ def _ask_disk(path: Path) -> None:
 
 
 def read_table(store: LocalStore, key: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """Read a table, or those of `columns` that it has."""
+    """Read a table, or these of its columns."""
     path = existing(store, key)
     try:
-        if columns is None:
-            return pl.read_parquet(path, glob=False)
-        present = pl.read_parquet_schema(path)
-        return pl.read_parquet(path, columns=[name for name in columns if name in present], glob=False)
+        return pl.read_parquet(path, columns=None if columns is None else list(columns), glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(key, error) from error
 

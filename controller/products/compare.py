@@ -86,6 +86,7 @@ def compare(
         .with_columns(_differences())
         .with_columns(_pending())
         .sort(ID)
+        .collect()
     )
 
 
@@ -146,11 +147,17 @@ def _deletions_blocked(compared: pl.DataFrame) -> bool:
 
 def _joined(
     desired: pl.DataFrame, snapshot: pl.DataFrame, departures: pl.DataFrame, payload_ids: pl.DataFrame
-) -> pl.DataFrame:
-    source = desired.select(ID, *VOLATILE, "_group_hash", source_static="_static_hash", in_source=pl.lit(value=True))
-    held = snapshot.rename({name: acknowledged(name) for name in VOLATILE}).with_columns(in_snapshot=pl.lit(value=True))
-    leaving = departures.select(ID, "kind", "stage", "cleared_at")
-    payload = payload_ids.select(ID, has_payload=pl.lit(value=True))
+) -> pl.LazyFrame:
+    source = desired.lazy().select(
+        ID, *VOLATILE, "_group_hash", source_static="_static_hash", in_source=pl.lit(value=True)
+    )
+    held = (
+        snapshot.lazy()
+        .rename({name: acknowledged(name) for name in VOLATILE})
+        .with_columns(in_snapshot=pl.lit(value=True))
+    )
+    leaving = departures.lazy().select(ID, "kind", "stage", "cleared_at")
+    payload = payload_ids.lazy().select(ID, has_payload=pl.lit(value=True))
     flags = ("in_source", "in_snapshot", "at_meta", "has_payload", *(known(name) for name in VOLATILE))
     return (
         source.join(held, on=ID, how="full", coalesce=True, maintain_order="left_right")

@@ -167,12 +167,13 @@ def _release(
 
 def _current(table: pl.DataFrame, at_meta: pl.DataFrame, source: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
     """Join what Meta holds with what the source says now; forget departures whose reason is gone."""
+    wanted = source.lazy().select(ID, wanted=AVAILABILITY, there=pl.lit(value=True))
+    rejected = stays.lazy().select(ID, rejected=pl.lit(value=True)).unique(ID, maintain_order=True)
     joined = (
-        at_meta.select(ID, partition=PARTITION, at_meta=pl.col(AVAILABILITY))
-        .join(
-            source.select(ID, wanted=AVAILABILITY, there=pl.lit(value=True)), on=ID, how="left", maintain_order="left"
-        )
-        .join(stays.select(ID, rejected=pl.lit(value=True)).unique(ID), on=ID, how="left", maintain_order="left")
+        at_meta.lazy()
+        .select(ID, partition=PARTITION, at_meta=pl.col(AVAILABILITY))
+        .join(wanted, on=ID, how="left", maintain_order="left")
+        .join(rejected, on=ID, how="left", maintain_order="left")
         .with_columns(pl.col("there", "rejected").fill_null(value=False))
         .with_columns(
             absent=~pl.col("there") & ~pl.col("rejected"),
@@ -182,15 +183,15 @@ def _current(table: pl.DataFrame, at_meta: pl.DataFrame, source: pl.DataFrame, s
         )
         .filter(pl.col("absent") | pl.col("turns"))
     )
-    known = table.drop("partition")
     holds = ((pl.col("kind") == Leaving.LEAVING) & pl.col("absent")) | (
         (pl.col("kind") == Leaving.UNSELLABLE) & pl.col("turns")
     )
-    joined = joined.join(known, on=ID, how="left", maintain_order="left").with_columns(
-        _holds=holds.fill_null(value=False)
-    )
-    return joined.with_columns(
-        pl.when(pl.col("_holds")).then(pl.col(name)).alias(name) for name in known.columns if name != ID
+    known = table.drop("partition")
+    return (
+        joined.join(known.lazy(), on=ID, how="left", maintain_order="left")
+        .with_columns(_holds=holds.fill_null(value=False))
+        .with_columns(pl.when("_holds").then(pl.col(name)).alias(name) for name in known.columns if name != ID)
+        .collect()
     )
 
 

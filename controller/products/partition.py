@@ -38,26 +38,36 @@ def assign(rows: pl.DataFrame, held: pl.DataFrame, placed: pl.DataFrame, ranges:
     """Return the partition of each row (id, `_group_hash`, `_slot`). `held` and `placed` are as `homes` makes them."""
     by_slot = _by_slot(ranges)
     found = (
-        rows.select(ID, "_group_hash", "_slot")
-        .join(held.select(ID, held_at=PARTITION), on=ID, how="left", maintain_order="left")
-        .join(placed.select(ID, placed_at=PARTITION), on=ID, how="left", maintain_order="left")
-        .with_columns(home=pl.coalesce("held_at", "placed_at"))
+        rows.lazy()
+        .select(ID, "_group_hash", "_slot")
+        .join(held.lazy().select(ID, held_at=PARTITION), on=ID, how="left", maintain_order="left")
+        .join(placed.lazy().select(ID, placed_at=PARTITION), on=ID, how="left", maintain_order="left")
+        .collect()
     )
-    members = pl.concat(
-        [
-            found.filter(pl.col("held_at").is_not_null()).select("_group_hash", group_home="held_at"),
-            held.select(_group_hash="group_hash", group_home=PARTITION),
-        ]
-    ).drop_nulls()
-    groups = members.group_by("_group_hash", maintain_order=True).agg(pl.min("group_home"))
+    in_source = found.lazy().filter(pl.col("held_at").is_not_null()).select("_group_hash", group_home="held_at")
+    elsewhere = held.lazy().select(_group_hash="group_hash", group_home=PARTITION)
+    groups = (
+        pl.concat([in_source, elsewhere])
+        .drop_nulls()
+        .group_by("_group_hash", maintain_order=True)
+        .agg(pl.min("group_home"))
+    )
     return (
-        found.join(groups, on="_group_hash", how="left", maintain_order="left")
-        .join(by_slot, on="_slot", how="left", maintain_order="left")
-        .select(pl.coalesce("home", "group_home", "by_slot").cast(pl.UInt16).alias(PARTITION))
+        found.lazy()
+        .join(groups, on="_group_hash", how="left", maintain_order="left")
+        .join(by_slot.lazy(), on="_slot", how="left", maintain_order="left")
+        .select(pl.coalesce("held_at", "placed_at", "group_home", "by_slot").cast(pl.UInt16).alias(PARTITION))
+        .collect()
         .to_series()
     )
 
 
 def _by_slot(ranges: Sequence[SlotRange]) -> pl.DataFrame:
-    owner = [next(each.index for each in ranges if each.first <= slot <= each.last) for slot in range(SLOTS)]
-    return pl.DataFrame({"_slot": range(SLOTS), "by_slot": owner}, schema={"_slot": pl.UInt16, "by_slot": pl.UInt16})
+    slots = [pl.int_range(each.first, each.last + 1, dtype=pl.UInt16, eager=True) for each in ranges]
+    owners = [
+        pl.Series([each.index], dtype=pl.UInt16).new_from_index(0, len(own))
+        for each, own in zip(ranges, slots, strict=True)
+    ]
+    found = pl.DataFrame({"_slot": pl.concat(slots), "by_slot": pl.concat(owners)})
+    assert found.height == SLOTS, "every slot belongs to exactly one partition"
+    return found
