@@ -9,7 +9,7 @@ imported here, so the two can disagree, and where they do a test fails. It promi
   the clock has passed T, so it runs in real, compressed and virtual time alike;
 - to say where each behaviour comes from (`documented`), and to make each unpublished one a switch (`switches`)
   whose default is the worst that cannot be ruled out;
-- to audit its client (`auditor`): what overlapped, what exceeded a quota, what went backwards, what was deleted unasked.
+- to audit its client (`auditor`): what overlapped, exceeded a quota, went backwards, or was deleted unasked.
 
 What it does not emulate is listed in README.md; what it does, with provenance and tests, in COVERAGE.md (generated).
 """

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
-from hack.emulator import jsons
+from hack.emulator import jsons, keysets
 from hack.emulator.journal import Applied, Journal, Lost, Mutation, RequestRecord, WitnessRecord
 from hack.emulator.sections.catalog.item_fields import SELLABLE
 from hack.emulator.sections.graph_api import rate_limits
@@ -64,17 +64,16 @@ def _verdict(found: Sequence[jsons.Object], *, judged: bool = True) -> str:
 def _overlaps(mutations: Sequence[Mutation]) -> list[jsons.Object]:
     """Pairs whose spans [first byte, last effect] and whose items intersect; a refused one touches nothing."""
     found: list[jsons.Object] = []
-    open_: list[tuple[Mutation, frozenset[int]]] = []
+    open_: list[Mutation] = []
     for later in sorted(
         (one for one in mutations if not one.refused and one.keys), key=lambda one: (one.first_byte, one.id)
     ):
-        open_ = [(one, keys) for one, keys in open_ if one.ends >= later.first_byte]
-        rivals = [(one, keys) for one, keys in open_ if one.catalog == later.catalog]
-        for earlier, keys in rivals:
-            shared = sum(1 for key in later.keys if key in keys)
-            if shared:
-                found.append(_overlap(earlier, later, shared))
-        open_.append((later, frozenset(later.keys)))
+        open_ = [one for one in open_ if one.ends >= later.first_byte]
+        for earlier in open_:
+            items = keysets.shared(earlier.keys, later.keys) if earlier.catalog == later.catalog else 0
+            if items:
+                found.append(_overlap(earlier, later, items))
+        open_.append(later)
     return found
 
 

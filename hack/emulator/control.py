@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl
 
 from hack.emulator import auditor, bodies, jsons, switches
 from hack.emulator.items import BATCH_OWNER, Item
-from hack.emulator.journal import WitnessRecord, WitnessRemoval, canonical_id
+from hack.emulator.journal import WitnessRecord, WitnessRemoval
+from hack.emulator.keysets import canonical_id
 from hack.emulator.messages import GraphError
 from hack.emulator.sections.catalog import item_fields
 from hack.emulator.wire import Request, Response, http_date

@@ -7,16 +7,18 @@ seldom the clock is looked at. There is no thread and no timer.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import orjson
 from isal import isal_zlib
 
+from hack.emulator import keysets
 from hack.emulator.documented import Provenance, behaviour
 from hack.emulator.items import BATCH_OWNER, Item
-from hack.emulator.journal import Applied, Journal, Lost, item_key
+from hack.emulator.journal import Applied, Journal, Lost
+from hack.emulator.keysets import item_key
 from hack.emulator.sections.catalog import item_fields, item_rules
 from hack.emulator.sections.catalog.item_rules import Issue
 from hack.emulator.world import Feed, Session, World
@@ -26,6 +28,7 @@ PACK_ROWS = 5_000
 LATE_SHARE = 0.3  # of the rows of a scattered session become effective after it finished
 DUE_AT_ONCE = 500  # effects taken from the table in one go
 
+PART, RECORD = "\x1d", "\x1e"  # separate what is packed; see Uniform
 REPLACE, PATCH, CREATE, UPDATE, DELETE = "R", "P", "C", "U", "D"
 # (operation, line, item id, layout, values)
 Row: TypeAlias = "tuple[str, int, str, int, str]"
@@ -82,12 +85,38 @@ class _Writes:
     deletes: dict[str, Item] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """Rows of one operation and one layout, column by column: a tenth of the work for large files."""
+
+    operation: str
+    layout: int
+    lines: list[int]
+    rids: list[str]
+    values: list[str]
+
+    def rows(self) -> Iterator[Row]:
+        for line, rid, values in zip(self.lines, self.rids, self.values, strict=True):
+            yield self.operation, line, rid, self.layout, values
+
+
 def pack(rows: Sequence[Row]) -> bytes:
     text = orjson.dumps(rows)
     return b"j" + text if len(rows) == 1 else b"z" + isal_zlib.compress(text, 1)
 
 
-def unpack(packed: bytes) -> list[Row]:
+def pack_uniform(rows: Uniform) -> bytes:
+    """Ids and values must be free of the two separators."""
+    head = orjson.dumps([rows.operation, rows.layout, rows.lines]).decode()
+    text = PART.join((head, RECORD.join(rows.rids), RECORD.join(rows.values)))
+    return b"u" + isal_zlib.compress(text.encode(), 1)
+
+
+def unpack(packed: bytes) -> list[Row] | Uniform:
+    if packed[:1] == b"u":
+        head, rids, values = isal_zlib.decompress(packed[1:]).decode().split(PART)
+        operation, layout, lines = orjson.loads(head)
+        return Uniform(operation, layout, lines, rids.split(RECORD), values.split(RECORD))
     text = packed[1:] if packed[:1] == b"j" else isal_zlib.decompress(packed[1:])
     rows: list[Row] = orjson.loads(text)
     return rows
@@ -153,11 +182,11 @@ class Effects:
         self.db.execute("UPDATE effect SET at = ? + at * ? WHERE session = ?", (session.starts, span, session.id))
         self.next_due = min(self.next_due, self._earliest())
 
-    def stage(self, session: Session, share: float, rows: Sequence[Row]) -> None:
+    def stage(self, session: Session, share: float, packed: bytes) -> None:
         """A pack whose instant is not known yet; `spread` follows before anything else runs."""
         self.db.execute(
             "INSERT INTO effect (at, late, session, kind, judged, packed) VALUES (?, 0, ?, 'rows', 0, ?)",
-            (share, session.id, pack(rows)),
+            (share, session.id, packed),
         )
 
     def cancel(self, session: Session) -> None:
@@ -200,10 +229,16 @@ class Effects:
         if kind == "end":
             self._finish(session, at)
             return
-        rows = unpack(packed)
+        found = unpack(packed)
+        duplicates = self._duplicates_of(session)
+        if isinstance(found, Uniform):
+            if found.operation == REPLACE and not duplicates and not session.keep_columns:
+                self._replace_all(session, found, at)
+                return
+            found = list(found.rows())
+        rows = found
         writes = _Writes()
         present = self.world.items.get_many(session.catalog, [row[2] for row in rows])
-        duplicates = self._duplicates_of(session)
         for row in rows:
             before = present.get(row[2])
             if duplicates and item_key(row[2]) in duplicates:
@@ -216,6 +251,31 @@ class Effects:
                 self._collect(session, row[2], before, verdict, at, writes, present)
         if late > 0:
             self.add(session, "rows", session.ends + late, judged=True, rows=rows)
+        self._write(writes)
+
+    def _replace_all(self, session: Session, rows: Uniform, at: float) -> None:
+        """What `judge` and `_collect` come to for whole rows of a large file: only rows that change cost anything."""
+        items, writes = self.world.items, _Writes()
+        present = items.raw_many(session.catalog, rows.rids)
+        same = (session.feed, rows.layout)
+        watched, keeps_ids = self.journal.watched, self._keeps_ids
+        fresh: list[Item] = []
+        for line, rid, values in zip(rows.lines, rows.rids, rows.values, strict=True):
+            held = present.get(rid)
+            if held is not None and held[5] == values and (held[3], held[4]) == same:
+                session.persisted += 1
+            elif held is None and not keeps_ids and rid not in watched:
+                fresh.append(Item(0, session.catalog, rid, session.feed, rows.layout, values, at, at))
+                session.persisted += 1
+            else:
+                before = Item(*held) if held is not None else None
+                row = (REPLACE, line, rid, rows.layout, values)
+                verdict = judge(self.world, session, row, before)
+                self._record(session, row, verdict, at)
+                if not verdict.refused:
+                    self._collect(session, rid, before, verdict, at, writes, {})
+        if fresh:
+            items.insert(fresh)
         self._write(writes)
 
     def _duplicates_of(self, session: Session) -> frozenset[int]:
@@ -335,8 +395,8 @@ class Effects:
 
     def _sweep(self, session: Session, at: float) -> None:
         row = self.db.execute("SELECT hashes FROM keyset WHERE session = ?", (session.id,)).fetchone()
-        kept = frozenset(array("Q", row[0])) if row else frozenset()
-        missing = [rid for rid in self.world.items.rids(session.catalog, session.feed) if item_key(rid) not in kept]
+        kept = array("Q", row[0] if row else b"")
+        missing = keysets.missing(list(self.world.items.rids(session.catalog, session.feed)), kept)
         session.deleted += len(missing)
         rng = self.world.rng("sweep", session.id)
         lag = self.world.switches.effects_after_finished_seconds

@@ -7,6 +7,7 @@ truth; `Reads` on top of it answers as reads at Meta do, up to a minute behind.
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from hack.emulator import jsons
 from hack.emulator.storage import Store
@@ -34,6 +35,7 @@ class Item:
 
 
 COLUMNS = "n, catalog, rid, owner, layout, row, created, changed"
+ItemRow: TypeAlias = tuple[int, int, str, int, int, str, float, float]
 
 
 class ItemTable:
@@ -102,11 +104,20 @@ class ItemTable:
                 found[item.rid] = item
         return found
 
+    def raw_many(self, catalog: int, rids: Sequence[str]) -> dict[str, ItemRow]:
+        """As `get_many`, without an object for each."""
+        found: dict[str, ItemRow] = {}
+        for start in range(0, len(rids), SELECT_MAX):
+            some = rids[start : start + SELECT_MAX]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT {COLUMNS} FROM item WHERE catalog = ? AND rid IN ({marks})"  # noqa: S608
+            found.update((row[2], row) for row in self.db.execute(query, (catalog, *some)))
+        return found
+
     def insert(self, items: Sequence[Item]) -> None:
         """New items; n = 0 takes the next number, which is written back."""
         top = self.db.execute("SELECT coalesce(max(n), 0) FROM item").fetchone()[0]
-        former = self.db.execute("SELECT coalesce(max(n), 0) FROM former").fetchone()[0]
-        following = max(top, former, self._spent) + 1
+        following = max(top, self._spent) + 1
         for item in items:
             if item.n == 0:
                 item.n = following

@@ -4,14 +4,10 @@ The audit is computed from these records and nothing else. Bodies are not kept; 
 hashes of the item ids it touches, eight bytes an item.
 """
 
-import unicodedata
 from array import array
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
-import xxhash
-
-from hack.emulator import jsons
 from hack.emulator.storage import Store
 
 
@@ -168,22 +164,3 @@ class Journal:
             self.watched.setdefault(record.item, set()).add(record.field)
         for doc, _ in self.store.logged("witness_removal"):
             self.removals.append(WitnessRemoval(**doc))  # type: ignore[arg-type]  # written above
-
-
-def item_key(rid: str) -> int:
-    """64 bits for an item id; two of a million ids collide with a chance of 3 in 100 million."""
-    return xxhash.xxh3_64_intdigest(rid.encode())
-
-
-def canonical_id(rid: str) -> str:
-    """Ids that differ only in surrounding space or Unicode form are one id to a reader."""
-    stripped = rid.strip()
-    return stripped if stripped.isascii() else unicodedata.normalize("NFC", stripped)
-
-
-def keys_of(rids: Iterable[str]) -> "array[int]":
-    return array("Q", sorted({item_key(rid) for rid in rids}))
-
-
-def as_text_list(value: jsons.Json) -> list[str]:
-    return [str(one) for one in jsons.as_list(value)]

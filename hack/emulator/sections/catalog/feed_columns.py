@@ -17,7 +17,12 @@ from hack.emulator.sections.catalog.item_fields import FieldRule, Kind
 
 BLOCK_BYTES_MIN = 1024 * 1024  # below this the row-wise path is as fast
 CLEAN_URL = r"^https?://[a-zA-Z0-9.\-]+(?::\d+)?(?:[/?#][!-~]*)?$"
+CLEAN_URLS = r"^https?://[a-zA-Z0-9.\-]+(?::\d+)?(?:[/?#][!-+\--:<-{}~]*)?(?:,https?://[a-zA-Z0-9.\-]+(?::\d+)?(?:[/?#][!-+\--:<-{}~]*)?){0,19}$"
+CLEAN_MOMENT = r"\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?:[+-]\d{2}:?\d{2})?)?"
+CLEAN_RANGE = rf"^{CLEAN_MOMENT}/{CLEAN_MOMENT}$"
 CLEAN_PRICE = r"^\d{1,15}(?:\.\d{1,6})? [A-Z]{3}$"
+# A field of nothing but white space, or a character that separates packed rows.
+UNCLEAN = f"[\x1c-\x1e]|(?:^|{SEPARATOR})\\s+(?:{SEPARATOR}|$)"
 CLEAN_INTEGER = r"^\d{1,9}$"
 
 
@@ -61,7 +66,9 @@ def _clean(column: pl.Expr, rule: FieldRule) -> pl.Expr:
     empty = column == ""
     if rule.kind is Kind.TEXT:
         length = rule.warned_above or rule.refused_above
-        good = column.str.len_chars() <= length if length else pl.lit(value=True)
+        good = (
+            column.str.len_bytes() <= length if length else pl.lit(value=True)
+        )  # bytes are never fewer than characters
     elif rule.kind is Kind.ENUM:
         good = column.is_in(rule.values)
     elif rule.kind is Kind.URL:
@@ -70,6 +77,10 @@ def _clean(column: pl.Expr, rule: FieldRule) -> pl.Expr:
         good = column.str.contains(CLEAN_PRICE)
     elif rule.kind is Kind.INTEGER and rule.least == 0:
         good = column.str.contains(CLEAN_INTEGER)
+    elif rule.kind is Kind.URLS:
+        good = column.str.contains(CLEAN_URLS)
+    elif rule.kind is Kind.DATE_RANGE:
+        good = column.str.contains(CLEAN_RANGE)
     elif rule.kind is Kind.JSON:
         good = pl.lit(value=True)
     else:
@@ -98,7 +109,7 @@ def clean_rows(frame: Frame, columns: Sequence[str], *, complete: bool, recommen
     for name, column in places.items():
         rule = item_fields.RULES.get(name)
         if rule is not None and name not in ("id", "sale_price"):
-            conditions.append(_clean(column, rule) & ~_blank(column))
+            conditions.append(_clean(column, rule))
     if "sale_price" in places:
         sale = places["sale_price"]
         price = places.get("price", pl.lit(""))
@@ -113,10 +124,6 @@ def clean_rows(frame: Frame, columns: Sequence[str], *, complete: bool, recommen
         conditions.append(places[item_fields.DELETE_COLUMN] == "")
     joined = pl.concat_str(list(places.values()), separator=SEPARATOR)
     conditions.append(joined.str.count_matches(SEPARATOR, literal=True) == len(places) - 1)
+    conditions.append(~joined.str.contains(UNCLEAN))
     found = data.select(rid.alias("rid"), pl.when(pl.all_horizontal(conditions)).then(joined).alias("row"))
     return Clean(ids=found["rid"].to_list(), values=found["row"].to_list(), data=data)
-
-
-def _blank(column: pl.Expr) -> pl.Expr:
-    """Only spaces: the other path treats that as empty."""
-    return (column != "") & (column.str.strip_chars() == "")

@@ -17,8 +17,8 @@ from hack.emulator.bodies import UploadedFile
 from hack.emulator.documented import Provenance, behaviour
 from hack.emulator.sections.catalog.item_fields import FIELDS_MAX_LINE_BYTES
 
-BLOCK_BYTES = 8 * 1024 * 1024
-CARRY_BYTES_MAX = 4 * BLOCK_BYTES  # a record that is longer has an unbalanced quote
+BLOCK_BYTES = 2 * 1024 * 1024
+CARRY_BYTES_MAX = 32 * 1024 * 1024  # a record that is longer has an unbalanced quote
 GZIP_WBITS = 31
 DAMAGED: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]  # its stubs declare an instance
 DELIMITERS = {"BAR": "|", "COMMA": ",", "TAB": "\t", "TILDE": "~", "SEMICOLON": ";"}

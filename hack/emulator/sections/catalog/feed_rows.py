@@ -7,11 +7,21 @@ on the item as it is then is decided when the row takes effect (`effects.judge`)
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
-from hack.emulator.effects import PACK_ROWS, PATCH, REPLACE, SCATTER_ROWS_MAX, Effects, Row
+from hack.emulator import keysets
+from hack.emulator.effects import (
+    PACK_ROWS,
+    PATCH,
+    REPLACE,
+    SCATTER_ROWS_MAX,
+    Effects,
+    Row,
+    Uniform,
+    pack,
+    pack_uniform,
+)
 from hack.emulator.items import SEPARATOR
-from hack.emulator.journal import canonical_id, item_key
+from hack.emulator.keysets import canonical_id, item_key
 from hack.emulator.sections.catalog import feed_columns, feed_files, item_fields, item_rules
 from hack.emulator.sections.catalog.feed_files import FileProblem, Table
 from hack.emulator.sections.catalog.item_rules import Issue
@@ -31,6 +41,15 @@ class Staged:
 
 
 @dataclass(slots=True)
+class _Kept:
+    """Rows that are kept as they are, column by column."""
+
+    lines: list[int] = field(default_factory=list)
+    rids: list[str] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class _Staging:
     world: World
     effects: Effects
@@ -39,7 +58,9 @@ class _Staging:
     operation: str
     columns: tuple[str, ...] = ()
     line: int = FIRST_DATA_LINE
+    layout: int = 0  # of rows that are kept as they are
     held: list[Row] = field(default_factory=list)
+    uniform: _Kept = field(default_factory=_Kept)
     packs: int = 0
     keys: "array[int]" = field(default_factory=lambda: array("Q"))  # every readable id, as often as it stands there
     refused: "array[int]" = field(default_factory=lambda: array("Q"))  # ids of rows that were refused
@@ -48,14 +69,29 @@ class _Staging:
 
     def add(self, row: Row) -> None:
         self.held.append(row)
-        if len(self.held) > SCATTER_ROWS_MAX:
+        if len(self.held) + len(self.uniform.rids) > SCATTER_ROWS_MAX:
             self.flush()
 
     def flush(self) -> None:
-        while self.held:
-            rows, self.held = self.held[:PACK_ROWS], self.held[PACK_ROWS:]
-            self.effects.stage(self.session, self.world.draw("pack", self.session.id, self.packs), rows)
-            self.packs += 1
+        for start in range(0, len(self.held), PACK_ROWS):
+            self._stage(pack(self.held[start : start + PACK_ROWS]))
+        self.held = []
+        kept = self.uniform
+        for start in range(0, len(kept.lines), PACK_ROWS):
+            span = slice(start, start + PACK_ROWS)
+            some = Uniform(self.operation, self.layout, kept.lines[span], kept.rids[span], kept.values[span])
+            self._stage(pack_uniform(some))
+        self.uniform = _Kept()
+
+    def _stage(self, packed: bytes) -> None:
+        self.effects.stage(self.session, self.world.draw("pack", self.session.id, self.packs), packed)
+        self.packs += 1
+
+    def rows(self) -> list[Row]:
+        """All rows of a file that is small enough to be held."""
+        kept = self.uniform
+        uniform = Uniform(self.operation, self.layout, kept.lines, kept.rids, kept.values)
+        return [*self.held, *uniform.rows()]
 
     def refuse(self, line: int, rid: str, issues: Sequence[Issue]) -> None:
         self.session.invalid += 1
@@ -108,14 +144,20 @@ def _stage_frame(staging: _Staging, frame: feed_columns.Frame) -> None:
     complete = staging.operation == REPLACE
     recommend = complete and staging.world.switches.warn_missing_recommended == "true"
     clean = feed_columns.clean_rows(frame, staging.columns, complete=complete, recommend=recommend)
-    layout = staging.world.items.layout([name for name in staging.columns if name])
+    staging.layout = staging.world.items.layout([name for name in staging.columns if name])
+    kept = staging.uniform
     for place, (rid, values) in enumerate(zip(clean.ids, clean.values, strict=True)):
         if values is None:
             _stage_fields(staging, clean.fields(place))
-            continue
-        staging.keys.append(item_key(rid))
-        staging.add((staging.operation, staging.line, rid, layout, values))
-        staging.line += 1
+        else:
+            kept.lines.append(staging.line)
+            kept.rids.append(rid)
+            kept.values.append(values)
+            staging.line += 1
+    good = [rid for rid, values in zip(clean.ids, clean.values, strict=True) if values is not None]
+    staging.keys.extend(keysets.keys_in_order(good))
+    if len(staging.held) + len(staging.uniform.rids) > SCATTER_ROWS_MAX:
+        staging.flush()
 
 
 def _stage_fields(staging: _Staging, fields: Sequence[str]) -> None:
@@ -179,18 +221,16 @@ def _settle(staging: _Staging) -> Staged:
         + world.switches.upload_base_seconds
         + session.detected / max(1.0, world.switches.upload_rows_per_second)
     )
-    ordered = array("Q", sorted(staging.keys))
-    duplicates = array("Q", sorted({key for key, following in pairwise(ordered) if key == following}))
-    unique = array("Q", sorted(set(ordered))) if duplicates else ordered
-    scattered = staging.packs == 0
+    unique, duplicates = keysets.distinct(staging.keys)
+    scattered = staging.packs == 0 and session.detected <= SCATTER_ROWS_MAX
     session.quiet_reads = scattered
     last = session.ends
     samples: list[str] = []
     if duplicates:
         doubled = frozenset(duplicates)
-        samples = sorted({row[2] for row in staging.held if item_key(row[2]) in doubled})[:10]
+        samples = sorted({row[2] for row in staging.rows() if item_key(row[2]) in doubled})[:10]
     if scattered:
-        last = effects.scatter(session, staging.held)
+        last = effects.scatter(session, staging.rows())
     else:
         staging.flush()
         effects.spread(session)
@@ -204,9 +244,9 @@ def _settle(staging: _Staging) -> Staged:
 def _kept(staging: _Staging, unique: "array[int]", duplicates: "array[int]") -> "array[int]":
     """Ids that are not missing at the end of a replace upload."""
     switches = staging.world.switches
-    lost: set[int] = set()
+    lost = array("Q")
     if switches.fatal_row_in_replace == "deleted":
-        lost.update(staging.refused)
+        lost.extend(staging.refused)
     if switches.duplicate_rows_in_replace == "deleted":
-        lost.update(duplicates)
-    return array("Q", (key for key in unique if key not in lost)) if lost else unique
+        lost.extend(duplicates)
+    return keysets.without(unique, lost)

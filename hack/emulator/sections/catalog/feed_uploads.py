@@ -4,11 +4,11 @@ import hashlib
 import math
 from array import array
 
-from hack.emulator import jsons, messages, params
+from hack.emulator import jsons, keysets, messages, params
 from hack.emulator.bodies import UploadedFile
 from hack.emulator.documented import Provenance, behaviour, documented
 from hack.emulator.effects import Effects
-from hack.emulator.journal import Journal, Mutation, keys_of
+from hack.emulator.journal import Journal, Mutation
 from hack.emulator.params import Param
 from hack.emulator.routing import Call, FieldDef, Mischief, NodeRef, Page, Subject, Type, fields, route
 from hack.emulator.sections.catalog import feed_files, feed_rows
@@ -221,8 +221,8 @@ def ingest(
     except FileProblem as unusable:
         fail(world, effects, journal, session, unusable, session.starts)
         return
-    deletable = keys_of(world.items.rids(session.catalog, session.feed)) if session.deletes else array("Q")
-    mutation.keys = array("Q", sorted({*staged.keys, *deletable})) if deletable else staged.keys
+    deletable = keysets.keys_of(world.items.rids(session.catalog, session.feed)) if session.deletes else array("Q")
+    mutation.keys = keysets.union(staged.keys, deletable)
     mutation.rows = session.detected
     mutation.ends = staged.last_effect
     mutation.duplicate_ids, mutation.duplicate_samples = staged.duplicate_ids, staged.duplicate_samples

@@ -3,7 +3,8 @@
 from array import array
 
 from hack.emulator.items import Item
-from hack.emulator.journal import Mutation, keys_of
+from hack.emulator.journal import Mutation
+from hack.emulator.keysets import keys_of
 from hack.emulator.routing import Call
 from hack.emulator.world import Catalog, Feed
 
