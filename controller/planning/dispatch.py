@@ -119,7 +119,7 @@ def _full_due(
     margin = min(FULL_MARGIN_MAX, freshness.full / FULL_MARGIN_SHARE)
     promised = record.last_full_at + freshness.full - margin
     counts = record.pending
-    if counts.creations or counts.static or counts.deletions or counts.unknown:
+    if counts.creations or counts.static or counts.deletions:
         return min(situation.slot + late, promised), Trigger.SCHEDULE
     return promised, Trigger.SCHEDULE
 

@@ -52,6 +52,7 @@ class MetaConnections:
             credentials = await self._credentials(resource)
             connection = await self._check(resource, credentials)
         except Fault as fault:
+            LOG.warning("the connection can't be used", extra={"object": str(key), "reason": fault.reason})
             self._unusable(resource, fault)
             await self._report(resource, fault, again_at)
             return Outcome(fault.retry_at or again_at)

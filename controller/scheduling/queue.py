@@ -12,6 +12,9 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K")
 
+TICK_SECONDS = 0.001
+"""What is due within a tick is due: the loop may wake a timer a rounding error early."""
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -96,7 +99,7 @@ class WorkQueue(Generic[K]):
         heapq.heappush(self._waiting, (entry.due, entry.ticket, key))
 
     def _ripen(self, now: float) -> None:
-        while self._waiting and self._waiting[0][0] <= now:
+        while self._waiting and self._waiting[0][0] <= now + TICK_SECONDS:
             due, ticket, key = heapq.heappop(self._waiting)
             entry = self._entries.get(key)
             if entry is not None and entry.ticket == ticket:

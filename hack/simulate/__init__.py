@@ -1,0 +1,1 @@
+"""Run simulated worlds from the command line: `python -m hack.simulate --seed N --days D`."""

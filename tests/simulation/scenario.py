@@ -1,0 +1,228 @@
+"""Days in seconds: a shop that changes, faults that strike, processes that die, and then a world that must settle.
+
+Two phases. While faults strike, safety must hold at every look. Then everything is healed, and within HEAL_DAYS the
+world must converge and come to rest.
+"""
+
+import asyncio
+import hashlib
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from controller.api.v1alpha1 import CatalogShard
+from controller.kube import paths
+from controller.kube.transport import Request
+from hack.emulator import switches
+from hack.emulator.switches import Switches
+from tests.kubernetes_memory import Incarnation, MemoryTransport
+from tests.simulation import checkers
+from tests.simulation.loop import SimulatedLoop
+from tests.simulation.process import Process
+from tests.simulation.world import NAMESPACE, Options, World
+
+DAY_SECONDS = 86_400.0
+HEAL_DAYS = 1.5
+QUIET_SECONDS = 3_600.0
+LOOK_SECONDS = 6 * 3_600.0
+
+META_FAULTS: dict[str, dict[str, object]] = {
+    "latency": {"seconds": 20, "count": 3},
+    "connect_refused": {"count": 3},
+    "drop_before": {"method": "POST"},
+    "drop_after": {"method": "POST"},
+    "drop_after_upload": {"kind": "drop_after", "method": "POST", "path": "uploads"},
+    "drop_after_batch": {"kind": "drop_after", "method": "POST", "path": "items_batch"},
+    "reset": {"method": "POST", "bytes": 100},
+    "half_answer": {"method": "POST"},
+    "http_error": {"count": 2},
+    "http_error_accepted": {"kind": "http_error", "method": "POST", "accepted": True},
+    "error_200": {"count": 2},
+    "graph_error": {"count": 2},
+    "throttle_batch": {"kind": "throttle", "path": "items_batch", "code": 80014, "minutes": 5},
+    "throttle_management": {"kind": "throttle", "method": "GET", "code": 80009, "minutes": 3},
+    "token": {"subcode": 463},
+    "late": {"method": "POST", "path": "(uploads|items_batch)", "seconds": 600},
+    "handle_lost": {"method": "POST", "path": "items_batch"},
+    "partial_batch": {"method": "POST", "path": "items_batch"},
+    "stale_reads": {"method": "POST", "path": "(uploads|items_batch)", "seconds": 60},
+    "upload_failure": {"method": "POST", "path": "uploads"},
+}
+"""What may go wrong at Meta, each armed for a request or a few."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What one run amounted to."""
+
+    seed: int
+    days: float
+    operations: Counter[str] = field(default_factory=Counter)
+    faults: Counter[tuple[str, str]] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+    digest: str = ""
+
+    def line(self) -> str:
+        operations = ", ".join(f"{name} {count}" for name, count in sorted(self.operations.items()))
+        faults = ", ".join(f"{fault}×{phase} {count}" for (fault, phase), count in sorted(self.faults.items()))
+        return (
+            f"seed {self.seed}: {self.days:g} days; operations: {operations or 'none'}; faults: {faults or 'none'}; "
+            f"violations: {len(self.violations)}"
+        )
+
+
+def run(seed: int, days: float, directory: Path, *, faults: bool = True) -> Report:
+    """Run one world to its end."""
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        return runner.run(_Scenario(seed, days, directory, faults=faults).run())
+
+
+class _Scenario:
+    def __init__(self, seed: int, days: float, directory: Path, *, faults: bool) -> None:
+        self._rng = random.Random(f"{seed}/scenario")
+        self._directory = directory
+        self._with_faults = faults
+        self._report = Report(seed, days)
+        drawn = switches.draw(self._rng) if faults else Switches()
+        self._options = Options(seed=seed, switches=_bearable(drawn), shards=self._rng.choice((1, 2, 3)))
+        self._swarm = self._draw_swarm()
+
+    def _draw_swarm(self) -> tuple[str, ...]:
+        """Which faults this world knows: another mix for every seed."""
+        everything = (*META_FAULTS, "crash", "crash", "pause", "kubernetes", "watch_gap", "shop", "shard")
+        return tuple(self._rng.sample(everything, k=max(len(everything) * 2 // 3, 1)))
+
+    async def run(self) -> Report:
+        world = World(self._options, self._directory)
+        await world.populate()
+        process = world.launch()
+        ends = self._report.days * DAY_SECONDS
+        faulty = max(ends - HEAL_DAYS * DAY_SECONDS, ends / 2)
+        loop = asyncio.get_running_loop()
+        next_look = LOOK_SECONDS
+        while loop.time() < faulty:
+            await asyncio.sleep(self._rng.expovariate(1 / 2_400.0))
+            process = await self._happen(world, process)
+            if loop.time() >= next_look:
+                next_look += LOOK_SECONDS
+                self._report.violations += await checkers.safety(world)
+                if self._report.violations:
+                    return await self._conclude(world)
+        await self._heal(world, process)
+        await asyncio.sleep(max(ends - loop.time(), 0.0))
+        return await self._conclude(world, settled=True)
+
+    async def _happen(self, world: World, process: Process) -> Process:
+        """Something happens: the shop moves, and perhaps something breaks."""
+        if self._rng.random() < 0.5:
+            self._shop_moves(world)
+        if not self._with_faults or self._rng.random() < 0.4:
+            return process
+        name = self._rng.choice(self._swarm)
+        await self._note(world, name)
+        return await self._strike(world, process, name)
+
+    def _shop_moves(self, world: World) -> None:
+        shop, now = world.shop, world.clock.unix()
+        removed: list[str] = []
+        kind = self._rng.random()
+        if kind < 0.7:
+            shop.change_some(self._rng.choice((0.02, 0.1, 0.4)))
+        elif kind < 0.85:
+            for _ in range(self._rng.randint(1, 3)):
+                shop.add()
+        else:
+            removed = shop.remove(self._rng.randint(1, 2))
+        world.testify(shop.testimony(now, removed=removed))
+
+    async def _note(self, world: World, name: str) -> None:
+        phases = {str(op.status.phase) for op in await world.operations() if op.status.phase is not None}
+        active = sorted(phases - {"Succeeded", "Failed", "Superseded", "Cancelled", "Abandoned"})
+        for phase in active or ["idle"]:
+            self._report.faults[(name, phase)] += 1
+
+    async def _strike(self, world: World, process: Process, name: str) -> Process:
+        match name:
+            case "crash":
+                process.kill()
+                await asyncio.sleep(self._rng.uniform(0.0, 60.0))
+                return world.launch()
+            case "pause":
+                return await self._pause(world, process)
+            case "kubernetes":
+                await self._kubernetes(world)
+            case "watch_gap":
+                world.server.restart()
+            case "shop":
+                await self._shop_fails(world)
+            case "shard":
+                await _delete_a_shard(world, self._rng)
+            case _:
+                world.emulator.faults.arm({"kind": name, **META_FAULTS[name]})  # type: ignore[dict-item]  # JSON
+        return process
+
+    async def _pause(self, world: World, process: Process) -> Process:
+        """SIGSTOP past the lease, take-over, SIGCONT: the old one must not do anything any more."""
+        process.pause()
+        successor = world.launch()
+        await asyncio.sleep(self._rng.uniform(20.0, 300.0))
+        process.resume()
+        await asyncio.sleep(30.0)
+        return successor
+
+    async def _kubernetes(self, world: World) -> None:
+        faults = world.kubernetes_faults
+        faults.latency_max_seconds = 2.0
+        faults.not_sent = faults.lost_before = faults.lost_after = 0.05
+        await asyncio.sleep(self._rng.uniform(60.0, 900.0))
+        faults.latency_max_seconds = 0.0
+        faults.not_sent = faults.lost_before = faults.lost_after = 0.0
+
+    async def _shop_fails(self, world: World) -> None:
+        field_name = self._rng.choice(("down", "truncated", "empty"))
+        setattr(world.shop, field_name, True)
+        await asyncio.sleep(self._rng.uniform(600.0, 3_600.0))
+        setattr(world.shop, field_name, False)
+
+    async def _heal(self, world: World, process: Process) -> None:
+        world.emulator.faults.disarm()
+        world.shop.down = world.shop.truncated = world.shop.empty = False
+        if not process.alive:
+            world.launch()
+
+    async def _conclude(self, world: World, *, settled: bool = False) -> Report:
+        report = self._report
+        if settled:
+            report.violations += await checkers.safety(world)
+            report.violations += checkers.judged(await world.audit())
+            report.violations += await checkers.liveness(world)
+        for mutation in world.emulator.journal.mutations:
+            report.operations[mutation.kind] += 1
+        report.digest = _digest(world)
+        for process in world.processes:
+            process.kill()
+        return report
+
+
+def _bearable(drawn: Switches) -> Switches:
+    """The well-known token stays good: without it nothing could be tested."""
+    drawn.test_token = "accepted"
+    return drawn
+
+
+def _digest(world: World) -> str:
+    """Of everything Meta saw, with times: equal for equal seeds."""
+    trace = hashlib.sha256()
+    for record in world.emulator.journal.requests:
+        trace.update(f"{record.method} {record.path} {record.first_byte:.6f} {record.code}\n".encode())
+    return trace.hexdigest()
+
+
+async def _delete_a_shard(world: World, rng: random.Random) -> None:
+    shards = await world.objects(CatalogShard)
+    if not shards:
+        return
+    name = rng.choice(sorted(shard["metadata"]["name"] for shard in shards))
+    people = MemoryTransport(world.server, Incarnation("people"))
+    await people.send(Request("DELETE", paths.item(CatalogShard, NAMESPACE, name)))

@@ -1,0 +1,191 @@
+"""The shop whose products are synchronised: truth, its export over HTTP, and its witness at the emulator.
+
+Everything the shop ever says is told to the emulator's auditor with a sequence number, so that the auditor can tell a
+value that went back from one that moved on, and a meant removal from an accident.
+"""
+
+import csv
+import hashlib
+import io
+import random
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+
+import httpx
+from typing_extensions import override
+
+VOLATILE = ("price", "sale_price", "sale_price_effective_date", "availability", "quantity_to_sell_on_facebook")
+COLUMNS = (
+    "id",
+    "title",
+    "description",
+    "availability",
+    "condition",
+    "price",
+    "link",
+    "image_link",
+    "brand",
+    "quantity_to_sell_on_facebook",
+    "sale_price",
+    "item_group_id",
+)
+WORDS = ("Läufer", "shoe", "Pañuelo", "шапка", "mug", "紅茶", 'the "best"', "coat, long", "line\nbreak")
+
+
+@dataclass(slots=True)
+class Product:
+    id: str
+    title: str
+    price_cents: int
+    quantity: int
+    group: str = ""
+    broken: bool = False
+
+    def row(self) -> dict[str, str]:
+        price = "" if self.broken else f"{self.price_cents / 100:.2f} EUR"
+        return {
+            "id": self.id,
+            "title": self.title,
+            "description": f"{self.title}: a description that is long enough for everyone.",
+            "availability": "in stock" if self.quantity > 0 else "out of stock",
+            "condition": "new",
+            "price": price,
+            "link": f"https://shop.example/p/{self.id}",
+            "image_link": f"https://shop.example/i/{self.id}.jpg",
+            "brand": "ACME",
+            "quantity_to_sell_on_facebook": str(self.quantity),
+            "sale_price": "",
+            "item_group_id": self.group,
+        }
+
+
+@dataclass(slots=True)
+class Witness:
+    """What is told to the auditor."""
+
+    records: list[dict[str, object]] = field(default_factory=list)
+    removals: list[dict[str, object]] = field(default_factory=list)
+
+
+class Shop:
+    """Mutable truth. Every change of what the export says gets the next sequence number."""
+
+    def __init__(self, rng: random.Random, products: int) -> None:
+        self._rng = rng
+        self.products: dict[str, Product] = {}
+        self._made = 0
+        self.sequence = 0
+        self.down = False
+        self.truncated = False
+        self.empty = False
+        self._told: dict[tuple[str, str], str] = {}
+        for _ in range(products):
+            self.add()
+
+    def add(self) -> Product:
+        self._made += 1
+        product = Product(
+            id=f"{self._made:06d}" if self._made % 3 else f"SKU-{self._made}",
+            title=f"{self._rng.choice(WORDS)} {self._made}",
+            price_cents=self._rng.randint(100, 99_999),
+            quantity=self._rng.randint(0, 9),
+            group=f"G{self._made // 4}" if self._made % 5 == 0 else "",
+        )
+        self.products[product.id] = product
+        return product
+
+    def change_some(self, share: float) -> None:
+        """Prices and stock move, a little of everything."""
+        for product in list(self.products.values()):
+            if self._rng.random() >= share:
+                continue
+            if self._rng.random() < 0.6:
+                product.price_cents = self._rng.randint(100, 99_999)
+            else:
+                product.quantity = self._rng.randint(0, 9)
+
+    def remove(self, count: int) -> list[str]:
+        gone = self._rng.sample(sorted(self.products), min(count, len(self.products) - 1))
+        for item in gone:
+            del self.products[item]
+        return gone
+
+    def export(self) -> bytes:
+        out = io.StringIO()
+        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        if not self.empty:
+            for product in self.products.values():
+                writer.writerow(product.row())
+        return out.getvalue().encode()
+
+    def etag(self) -> str:
+        return '"' + hashlib.sha256(self.export()).hexdigest()[:16] + '"'
+
+    def testimony(self, at: float, *, removed: list[str] | None = None) -> Witness:
+        """What the auditor has to know about the export as it is now. Call after every change."""
+        self.sequence += 1
+        witness = Witness()
+        for product in self.products.values():
+            row = product.row()
+            for name in VOLATILE:
+                value = row.get(name, "")
+                key = (product.id, name)
+                if value and self._told.get(key) != value:
+                    self._told[key] = value
+                    witness.records.append(
+                        {"item": product.id, "field": name, "value": value, "sequence": self.sequence, "at": at}
+                    )
+        for item in removed or []:
+            self._told[(item, "availability")] = "out of stock"
+            witness.removals.append({"item": item, "at": at})
+            witness.records.append(
+                {
+                    "item": item,
+                    "field": "availability",
+                    "value": "out of stock",
+                    "sequence": self.sequence,
+                    "at": at,
+                }
+            )
+        return witness
+
+
+class ShopTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):
+    """The shop's web server without a socket: ETag, conditional requests, outages, cut bodies."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+
+    @override
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self._answer(request)
+
+    @override
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return self._answer(request)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        if self._shop.down:
+            raise httpx.ConnectError("connection refused", request=request)
+        etag = self._shop.etag()
+        if request.headers.get("if-none-match") == etag:
+            return httpx.Response(304, headers={"ETag": etag}, request=request)
+        body = self._shop.export()
+        headers = {"ETag": etag, "Content-Type": "text/csv", "Content-Length": str(len(body))}
+        if self._shop.truncated:
+            body = body[: len(body) // 2]
+        return httpx.Response(200, headers=headers, stream=_Bytes(body), request=request)
+
+
+class _Bytes(httpx.AsyncByteStream, httpx.SyncByteStream):
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    @override
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._content
+
+    @override
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._content
