@@ -21,6 +21,8 @@ BLOCK_BYTES = 16 << 20
 DELIMITERS = (",", "\t", ";", "|")
 LINE = "_line"
 HEADER_BYTES_MAX = 1 << 20
+_PACKED_MAGIC = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
+"""gzip, zstd, zlib: Polars unpacks a block that happens to start like this."""
 _BOM = codecs.BOM_UTF8
 _WIDE_BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -146,18 +148,20 @@ class _DelimitedReader:
         self._line = found.next_line
         return self._to_frame(found.rows, found.lines), found.rest
 
-    def _to_frame(self, rows: list[list[str]], lines: list[int]) -> pl.DataFrame:
+    def _to_frame(self, rows: list[list[str | None]], lines: list[int]) -> pl.DataFrame:
         frame = pl.DataFrame(rows, schema=dict.fromkeys(self._columns, pl.String), orient="row")
         return _without_blank(frame.with_columns(pl.Series(LINE, lines, dtype=pl.UInt64)), self._columns)
 
     def _fast(self, block: bytes) -> pl.DataFrame | None:
         """Let Polars parse, and return None unless every byte is accounted for."""
+        if block.startswith(_PACKED_MAGIC):
+            return None
         schema = {f"c{number}": pl.String for number in range(len(self._columns))}
         try:
             frame = pl.read_csv(
                 block, has_header=False, schema=schema, separator=self._delimiter, infer_schema=False, glob=False
             )
-        except pl.exceptions.PolarsError:
+        except (pl.exceptions.PolarsError, OSError):
             return None
         breaks = block.count(b"\n") + (not block.endswith(b"\n"))
         inside = breaks - frame.height

@@ -35,7 +35,7 @@ class Findings:
 
     def add(self, bad: Bad) -> None:
         last = self.samples[-1] if self.samples else None
-        if last and last.reason == bad.reason and last.line_to + 1 == bad.line_from:
+        if last and last.line_to + 1 == bad.line_from:
             self.samples[-1] = Bad(last.line_from, bad.line_to, bad.reason)
         elif len(self.samples) < SAMPLES_MAX:
             self.samples.append(bad)
@@ -50,7 +50,7 @@ class Findings:
 class Records:
     """Good records with the line on which each starts, and bytes that need more input to be a record."""
 
-    rows: list[list[str]] = field(default_factory=list)
+    rows: list[list[str | None]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     rest: bytes = b""
     next_line: int = 1
@@ -165,8 +165,8 @@ def _text(value: bytes) -> str:
     return value.decode("utf-8", errors="replace")
 
 
-def _texts(fields: list[bytes]) -> list[str] | None:
+def _texts(fields: list[bytes]) -> list[str | None] | None:
     try:
-        return [value.decode("utf-8") for value in fields]
+        return [value.decode("utf-8") or None for value in fields]
     except UnicodeDecodeError:
         return None
