@@ -9,6 +9,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from prometheus_client import CollectorRegistry, Counter
+
 from controller.api import names
 from controller.api.resource import ObjectKey, ObjectMeta, Resource
 from controller.faults import Fault
@@ -28,6 +30,16 @@ MISSED_MAX = 3
 """Comparisons in a row that found what the watch of that kind should have told."""
 
 
+async def fill(cluster: Cluster, observer: Observer, kinds: Sequence[type[Resource]]) -> None:
+    """Read everything that is watched once, before any work starts: what is not there then is gone. Raises Fault.
+
+    A framework tells of objects one by one and of nothing where there is none, so its start can't be waited for.
+    """
+    for kind in kinds:
+        for resource in await cluster.list(kind):
+            observer.seen(resource)
+
+
 class Comparison:
     """Compares until cancelled: every interval, and once the observer has been told of a LIST."""
 
@@ -40,6 +52,7 @@ class Comparison:
         *,
         interval_seconds: float,
         monotonic: Callable[[], float],
+        registry: CollectorRegistry,
     ) -> None:
         self._cluster = cluster
         self._objects = objects
@@ -51,6 +64,10 @@ class Comparison:
         self._watched: dict[str, int] = {}
         self.compared_at = monotonic()
         """When everything was compared last."""
+        self._rounds = Counter("metacatalog_watch_comparisons_total", "Comparisons of all kinds", registry=registry)
+        self._found = Counter(
+            "metacatalog_watch_missed_total", "Changes that no watch had told", ["kind"], registry=registry
+        )
 
     @property
     def blind(self) -> tuple[str, ...]:
@@ -70,16 +87,6 @@ class Comparison:
             self._observer.listed.clear()
             while not await self._compare_all():  # noqa: ASYNC110 - the API server is not ready, and says nothing
                 await asyncio.sleep(RETRY_SECONDS)
-
-    async def fill(self) -> None:
-        """Read everything that is watched once, before any work starts: what is not there then is gone. Raises Fault.
-
-        A framework tells of objects one by one and of nothing where there is none, so its start can't be waited for.
-        """
-        for kind in self._kinds:
-            for resource in await self._cluster.list(kind):
-                self._observer.seen(resource)
-        self.compared_at = self._monotonic()
 
     async def compare(self, kind: type[Resource]) -> int:
         """Compare one kind and pass on what differs; return how much did. Raises Fault."""
@@ -103,8 +110,10 @@ class Comparison:
                 return False
             if found:
                 LOG.info("comparison found what no watch told", extra={"kind": kind.KIND, "objects": found})
+                self._found.labels(kind.KIND).inc(found)
             self._judge(kind.KIND, found)
         self.compared_at = self._monotonic()
+        self._rounds.inc()
         return True
 
     def _judge(self, kind: str, found: int) -> None:

@@ -29,7 +29,7 @@ from controller.kube.cluster import KubernetesCluster
 from controller.kube.events import EventRecorder
 from controller.kube.lease import Lease, LeaseTiming, boot_seconds
 from controller.kube.transport import Failure, Refused, Request, Transport
-from controller.operators.comparing import Comparison
+from controller.operators.comparing import Comparison, fill
 from controller.operators.flags import Invocation
 from controller.operators.http import Health, HttpPort
 from controller.operators.observing import Observer
@@ -239,6 +239,12 @@ class Process:
     async def _start_once(self, parts: Parts) -> _Started:
         composed = await self._compose(parts)
         observer = Observer(composed.engine, self._objects, monotonic=boot_seconds)
+        try:
+            await fill(parts.cluster, observer, WATCHED)
+            await composed.start()
+        except BaseException:
+            await composed.close()
+            raise
         comparison = Comparison(
             parts.cluster,
             self._objects,
@@ -246,13 +252,8 @@ class Process:
             WATCHED,
             interval_seconds=self._settings.timing.relist.total_seconds(),
             monotonic=boot_seconds,
+            registry=self._metrics.registry,
         )
-        try:
-            await comparison.fill()
-            await composed.start()
-        except BaseException:
-            await composed.close()
-            raise
         self._watch_over(composed.engine, observer, comparison)
         return _Started(composed, observer, comparison)
 

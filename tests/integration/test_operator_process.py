@@ -148,12 +148,19 @@ def test_a_deletion_that_no_watch_tells_is_noticed(control_plane: ControlPlane, 
     apply(control_plane, connection(namespace), connection(namespace, "stays"))
     run = start("first", LONG_LEASE)
     run.expect("reconciled", object=f"MetaConnection {namespace}/acme", there=True)
-    # Stopped while it is deleted and while the API server forgets that: its watch can't hear of it any more.
+    apply(control_plane, operation(namespace))
+    run.expect("reconciled", object=f"SyncOperation {namespace}/run", there=True)  # by a watch that stands
+    compared = "metacatalog_watch_comparisons_total "
+    eventually(lambda: f"{compared}0.0" not in run.get("/metrics").text, "the comparison that follows the start")
+    # Its streams are broken, and it is stopped before it can make new ones. What happens meanwhile is forgotten.
+    control_plane.stop_api_server()
     run.signal(signal.SIGSTOP)
+    control_plane.start_api_server()
     delete(control_plane, namespace, "metaconnection", "acme")
     control_plane.restart_api_server()
     run.signal(signal.SIGCONT)
     run.expect("reconciled", object=f"MetaConnection {namespace}/acme", there=False)
+    assert run.logged("comparison found what no watch told", kind="MetaConnection")
     apply(control_plane, connection(namespace, "new"))
     run.expect("reconciled", object=f"MetaConnection {namespace}/new", there=True)
     assert not run.logged("reconciled", object=f"MetaConnection {namespace}/stays", there=False)
@@ -165,6 +172,8 @@ def test_it_outlives_a_short_absence_of_the_api_server(
 ) -> None:
     run = start("first", LONG_LEASE)
     run.expect("working")
+    apply(control_plane, connection(namespace, "before"))
+    run.expect("reconciled", object=f"MetaConnection {namespace}/before", there=True)
     control_plane.stop_api_server()
     run.expect("lease not written")
     control_plane.start_api_server()

@@ -18,7 +18,7 @@ from controller.api.resource import Resource
 from controller.kube.answers import NAMESPACE_TERMINATING
 from controller.kube.transport import Accept, ContentType, Json, Refused, Request
 from tests.kubernetes_memory.apply import Owned, apply, update
-from tests.kubernetes_memory.kinds import NAMESPACE, STATUS_DEFAULT, Kind, Target, served, target_of
+from tests.kubernetes_memory.kinds import NAMESPACE, SERVED, STATUS_DEFAULT, Kind, Target, served, target_of
 
 HISTORY_LENGTH = 10_000
 """Watch events that are kept for replay."""
@@ -70,6 +70,10 @@ class MemoryApiServer:
         self._objects: dict[Place, _Stored] = {}
         self._version = 1
         self._compacted = 1
+        self._cold: set[str] = set()
+        """Kinds that nobody has asked for since a restart: their changes are not kept for watches."""
+        self._floors: dict[str, int] = {}
+        """Per cold kind: the version that a watch must at least start from."""
         self._made = 0
         self._history: deque[_Change] = deque()
         self._watches: list[Watch] = []
@@ -114,8 +118,12 @@ class MemoryApiServer:
                 self._delete_stored(place, self._objects[place])
 
     def restart(self) -> None:
-        """End all watches and lose the past: whoever watched must list again, and never hears of some deletions."""
+        """End all watches and lose the past, and what happens until a kind is asked for again.
+
+        Whoever watched must list again, and never hears of some deletions.
+        """
         self.compact()
+        self._cold = {kind.plural for kind in SERVED}
         watches, self._watches = self._watches, []
         for watch in watches:
             watch.on_closed()
@@ -168,9 +176,11 @@ class MemoryApiServer:
         """Replay what happened after `since`, then follow. Raises Refused(410) where the past is lost."""
         if not self.available:
             raise Refused(503, "ServiceUnavailable")
-        if since < self._compacted:
-            raise Refused(410, "Expired", f"too old resource version: {since} ({self._compacted})")
         watch = Watch(served(kind).plural, on_event, on_closed, self)
+        self._cold.discard(watch.plural)
+        oldest = max(self._compacted, self._floors.get(watch.plural, 0))
+        if since < oldest:
+            raise Refused(410, "Expired", f"too old resource version: {since} ({oldest})")
         for change in [change for change in self._history if change.version > since]:
             if change.plural == watch.plural:
                 on_event(change.type, orjson.loads(change.wire))
@@ -184,6 +194,7 @@ class MemoryApiServer:
     # Verbs
 
     def _list(self, target: Target, *, metadata_only: bool) -> Json:
+        self._cold.discard(target.kind.plural)
         found = [
             stored.wire
             for place, stored in sorted(self._objects.items())
@@ -338,7 +349,10 @@ class MemoryApiServer:
         wire["metadata"]["resourceVersion"] = str(self._version)
         stored.wire = wire
         content = orjson.dumps(wire)
-        self._history.append(_Change(self._version, change, plural, content))
+        if plural in self._cold:
+            self._floors[plural] = self._version
+        else:
+            self._history.append(_Change(self._version, change, plural, content))
         if len(self._history) > HISTORY_LENGTH:
             self._compacted = self._history.popleft().version
         for watch in list(self._watches):
