@@ -42,21 +42,36 @@ class Redactor:
 
     def __init__(self) -> None:
         self._registered: OrderedDict[str, None] = OrderedDict()
+        self._longest_first: tuple[str, ...] = ()
+        """One secret may contain another."""
 
     def register(self, secret: str) -> None:
-        """Blot out this text, as it is and as URLs and JSON write it."""
-        for text in {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]}:
-            if len(text) >= LENGTH_MIN:
-                self._registered[text] = None
-                self._registered.move_to_end(text)
+        """Blot out this text, as it is and as URLs, Python and JSON write it."""
+        spellings = {text for text in _spellings(secret) if len(text) >= LENGTH_MIN}
+        news = spellings - self._registered.keys()
+        for text in sorted(spellings):
+            self._registered[text] = None
+            self._registered.move_to_end(text)
         while len(self._registered) > REGISTERED_MAX:
             self._registered.popitem(last=False)
+        if news:
+            self._longest_first = tuple(sorted(self._registered, key=len, reverse=True))
 
     def redact(self, text: str) -> str:
-        # Longer ones first: one may contain another.
-        for secret in sorted(self._registered, key=len, reverse=True):
+        for secret in self._longest_first:
             if secret in text:
                 text = text.replace(secret, REDACTED)
         for pattern, kept in _PATTERNS:
             text = pattern.sub(kept + REDACTED, text)
         return text
+
+
+def _spellings(secret: str) -> set[str]:
+    """The line is JSON in the end, so each spelling may have been escaped once more."""
+    plain = {secret, quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]}
+    plain |= {_escaped(text, ascii_only=ascii_only) for text in set(plain) for ascii_only in (True, False)}
+    return plain | {_escaped(text, ascii_only=False) for text in plain}
+
+
+def _escaped(text: str, *, ascii_only: bool) -> str:
+    return json.dumps(text, ensure_ascii=ascii_only)[1:-1]
