@@ -105,7 +105,8 @@ class MetaConnections:
         if known is not None and same and recent and known.fault is None:
             return self._connection(resource, known.credentials, known.checked_at)
         try:
-            facts = await self._context.graphs.connect(credentials).inspect_token()
+            asking = known.credentials if known is not None and same else credentials
+            facts = await self._context.graphs.connect(asking).inspect_token()
         except Fault as fault:
             if known is not None and same and known.fault is None and fault.disposition is not Disposition.STALLED:
                 LOG.info("the token could not be checked", extra={"object": str(key), "reason": fault.reason})

@@ -25,6 +25,11 @@ NEARLY_FULL_PERCENT = 95
 Scope = tuple[str, str, Bucket]
 """(app id, catalog id, bucket)"""
 
+NO_CATALOG = ""
+"""Catalog id of calls that belong to no catalog: they count for the app."""
+NO_APP = ""
+"""App id while it is not known yet."""
+
 
 class LedgerGovernor:
     """Implements controller.ports.meta.Governor."""
@@ -62,14 +67,14 @@ class LedgerGovernor:
         if call.write and not self._lease_valid():
             raise Fault("LeaseLost", Disposition.RETRY, "this process no longer holds the lease; nothing was sent")
         now = self._clock.now()
-        if call.app_id is None or call.catalog_id is None:
-            self._admit_before_catalog(call.app_id or "?", now.timestamp())
-            return
-        scope = (call.app_id, call.catalog_id, call.bucket)
+        scope = _scope(call)
         until = self.blocked_until(scope)
         if until is not None:
             wait = timedelta(seconds=until - now.timestamp())
             raise Fault("RateLimited", Disposition.WAIT, f"Meta throttles {call.bucket}", retry_at=now + wait)
+        if scope[1] == NO_CATALOG:
+            self._admit_before_catalog(scope[0], now.timestamp())
+            return
         left = self._reserved.get(scope, 0)
         if left <= 0:
             again = now + timedelta(minutes=1)
@@ -78,10 +83,8 @@ class LedgerGovernor:
         self._reserved[scope] = left - 1
 
     def observe(self, call: Call, usage: Usage | None, throttled_minutes: int | None) -> None:
-        if call.app_id is None or call.catalog_id is None:
-            return
         now = self._clock.now().timestamp()
-        scope = (call.app_id, call.catalog_id, call.bucket)
+        scope = _scope(call)
         minutes = throttled_minutes
         if minutes is None and usage is not None and usage.regain_minutes > 0:
             minutes = usage.regain_minutes
@@ -103,3 +106,7 @@ class LedgerGovernor:
             again = self._clock.now() + timedelta(seconds=recent[0] + 3600 - now)
             raise Fault("QuotaExhausted", Disposition.WAIT, "too many calls of this app in an hour", retry_at=again)
         self._before_catalog[app] = [*recent, now]
+
+
+def _scope(call: Call) -> Scope:
+    return (call.app_id or NO_APP, call.catalog_id or NO_CATALOG, call.bucket)

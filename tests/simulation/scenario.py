@@ -27,6 +27,7 @@ HEAL_DAYS = 1.5
 QUIET_SECONDS = 3_600.0
 LOOK_SECONDS = 6 * 3_600.0
 
+OF_A_CATALOG = "(products|product_feeds|check_batch_request_status|uploads|/[0-9]{10,}$)"
 META_FAULTS: dict[str, dict[str, object]] = {
     "latency": {"seconds": 20, "count": 3},
     "connect_refused": {"count": 3},
@@ -41,7 +42,7 @@ META_FAULTS: dict[str, dict[str, object]] = {
     "error_200": {"count": 2},
     "graph_error": {"count": 2},
     "throttle_batch": {"kind": "throttle", "path": "items_batch", "code": 80014, "minutes": 5},
-    "throttle_management": {"kind": "throttle", "method": "GET", "code": 80009, "minutes": 3},
+    "throttle_management": {"kind": "throttle", "method": "GET", "path": OF_A_CATALOG, "code": 80009, "minutes": 3},
     "token": {"subcode": 463},
     "late": {"method": "POST", "path": "(uploads|items_batch)", "seconds": 600},
     "handle_lost": {"method": "POST", "path": "items_batch"},
