@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 from controller.api.v1alpha1.items import ItemsEntry
 from controller.ports.preparing import (
@@ -49,8 +50,8 @@ def product(number: int | str, **changes: str) -> Row:
         "availability": "in stock",
         "condition": "new",
         "price": "9.99 EUR",
-        "link": f"https://shop.example/p/{number}",
-        "image_link": f"https://shop.example/i/{number}.jpg",
+        "link": f"https://shop.example/p/{quote(str(number))}",
+        "image_link": f"https://shop.example/i/{quote(str(number))}.jpg",
         "brand": "ACME",
     }
     return row | changes
@@ -96,7 +97,10 @@ def guard(**changes: object) -> GuardPolicy:
 
 @dataclass
 class Meta:
-    """What the other side holds, by the simplest reading: per feed, id to fields."""
+    """What the other side holds, by the simplest reading: per feed, id to fields.
+
+    A replace deletes what it does not carry, and an existing item whose changed row it refuses: the worst reading.
+    """
 
     items: dict[str, Row] = field(default_factory=dict)
     feed: dict[str, int] = field(default_factory=dict)
@@ -105,14 +109,15 @@ class Meta:
     def upload(self, content: bytes, partition: int, *, update_only: bool) -> list[dict[str, str | None]]:
         rows = list(csv.DictReader(io.StringIO(gzip.decompress(content).decode(), newline="")))
         assert len({row["id"] for row in rows}) == len(rows)
-        refused = [row["id"] for row in rows if row["id"] in self.refuse]
-        good = {row["id"]: row for row in rows if row["id"] not in self.refuse}
+        bare = {row["id"]: {name: value for name, value in row.items() if value} for row in rows}
+        refused = [each for each in bare if each in self.refuse and bare[each] != self.items.get(each)]
+        good = {each: row for each, row in bare.items() if each not in refused}
         if not update_only:
             for each in [each for each, owner in self.feed.items() if owner == partition and each not in good]:
                 del self.items[each], self.feed[each]
         for each, row in good.items():
             assert self.feed.setdefault(each, partition) == partition
-            self.items[each] = {name: value for name, value in row.items() if value}
+            self.items[each] = row
         return [fatal(each) for each in refused]
 
     def batch(self, content: bytes) -> list[dict[str, str | None]]:
