@@ -269,7 +269,10 @@ class Emulator:
             token=token,
             record=visit.record,
             parameters=params.check_all(
-                found, route.params, paged=route.paged, where=f"{method} {ref.type}/{edge}".rstrip("/")
+                found,
+                route.params,
+                paged=method == "GET" and edge != "",
+                where=f"{method} {ref.type}/{edge}".rstrip("/"),
             ),
             raw=found,
             body_size=size,

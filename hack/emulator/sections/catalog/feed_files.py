@@ -103,7 +103,8 @@ def _gunzip(file: UploadedFile, *, every_member: bool) -> Iterator[bytes]:
                 rest = inflater.unused_data.lstrip(b"\0")
                 if not every_member:
                     return
-                inflater = isal_zlib.decompressobj(wbits=GZIP_WBITS)
+                if rest:
+                    inflater = isal_zlib.decompressobj(wbits=GZIP_WBITS)
     except DAMAGED:
         raise FileProblem(
             "We couldn't unpack your file", "The gzip file is damaged. Compress it again and upload it."
