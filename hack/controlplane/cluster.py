@@ -219,9 +219,11 @@ class ControlPlane:
         """Apply files, and wait until the API server serves every kind that is defined."""
         if not manifests:
             return
-        self.kubectl("apply", "--server-side", "--force-conflicts", *(f"--filename={path}" for path in manifests))
-        if self.kubectl("get", "customresourcedefinitions", "--output=name"):
-            self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "customresourcedefinitions", "--all")
+        named = (f"--filename={path}" for path in manifests)
+        applied = self.kubectl("apply", "--server-side", "--force-conflicts", "--output=name", *named).split()
+        kinds = [name for name in applied if name.startswith("customresourcedefinition.")]
+        if kinds:
+            self.kubectl("wait", "--for=condition=Established", "--timeout=30s", *kinds)
 
     def ready(self) -> bool:
         """Whether the API server says that it is."""
