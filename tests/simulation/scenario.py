@@ -9,9 +9,10 @@ import hashlib
 import random
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
-from controller.api.v1alpha1 import CatalogShard
+from controller.api.v1alpha1 import CatalogShard, DeletionApproval
 from controller.kube import paths
 from controller.kube.transport import Request
 from hack.emulator import switches
@@ -20,11 +21,12 @@ from tests.kubernetes_memory import Incarnation, MemoryTransport
 from tests.simulation import checkers
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.process import Process
-from tests.simulation.world import NAMESPACE, Options, World
+from tests.simulation.world import CATALOG, NAMESPACE, Options, World, head
 
 DAY_SECONDS = 86_400.0
 HEAL_DAYS = 1.5
 QUIET_SECONDS = 3_600.0
+WORK_WAIT_SECONDS = 2_400
 LOOK_SECONDS = 6 * 3_600.0
 
 OF_A_CATALOG = "(products|product_feeds|check_batch_request_status|uploads|/[0-9]{10,}$)"
@@ -96,6 +98,7 @@ class _Scenario:
 
     async def run(self) -> Report:
         world = World(self._options, self._directory)
+        world.faults.on_strike = lambda kind: self._note(world, kind)
         await world.populate()
         process = world.launch()
         ends = self._report.days * DAY_SECONDS
@@ -111,7 +114,9 @@ class _Scenario:
                 if self._report.violations:
                     return await self._conclude(world)
         await self._heal(world, process)
-        await asyncio.sleep(max(ends - loop.time(), 0.0))
+        while loop.time() < ends:
+            await asyncio.sleep(min(QUIET_SECONDS, max(ends - loop.time(), 1.0)))
+            await _approve_what_is_held(world)
         return await self._conclude(world, settled=True)
 
     async def _happen(self, world: World, process: Process) -> Process:
@@ -120,9 +125,7 @@ class _Scenario:
             self._shop_moves(world)
         if not self._with_faults or self._rng.random() < 0.4:
             return process
-        name = self._rng.choice(self._swarm)
-        await self._note(world, name)
-        return await self._strike(world, process, name)
+        return await self._strike(world, process, self._rng.choice(self._swarm))
 
     def _shop_moves(self, world: World) -> None:
         shop, now = world.shop, world.clock.unix()
@@ -137,13 +140,15 @@ class _Scenario:
             removed = shop.remove(self._rng.randint(1, 2))
         world.testify(shop.testimony(now, removed=removed))
 
-    async def _note(self, world: World, name: str) -> None:
-        phases = {str(op.status.phase) for op in await world.operations() if op.status.phase is not None}
-        active = sorted(phases - {"Succeeded", "Failed", "Superseded", "Cancelled", "Abandoned"})
-        for phase in active or ["idle"]:
+    def _note(self, world: World, name: str) -> None:
+        for phase in world.phases():
             self._report.faults[(name, phase)] += 1
 
     async def _strike(self, world: World, process: Process, name: str) -> Process:
+        if name in ("crash", "pause", "kubernetes", "watch_gap"):
+            await self._wait_for_work(world)
+        if name not in META_FAULTS:
+            self._note(world, name)
         match name:
             case "crash":
                 process.kill()
@@ -162,6 +167,15 @@ class _Scenario:
             case _:
                 world.emulator.faults.arm({"kind": name, **META_FAULTS[name]})  # type: ignore[dict-item]  # JSON
         return process
+
+    async def _wait_for_work(self, world: World) -> None:
+        """Strike where it hurts: in the middle of an operation, if one comes soon."""
+        wanted = self._rng.choice(("Preparing", "Submitting", "Processing", "Collecting", "any", "idle"))
+        for _ in range(WORK_WAIT_SECONDS):
+            phases = world.phases()
+            if wanted in phases or (wanted == "any" and phases != ["idle"]):
+                return
+            await asyncio.sleep(self._rng.uniform(0.2, 1.8))
 
     async def _pause(self, world: World, process: Process) -> Process:
         """SIGSTOP past the lease, take-over, SIGCONT: the old one must not do anything any more."""
@@ -218,6 +232,24 @@ def _digest(world: World) -> str:
     for record in world.emulator.journal.requests:
         trace.update(f"{record.method} {record.path} {record.first_byte:.6f} {record.code}\n".encode())
     return trace.hexdigest()
+
+
+async def _approve_what_is_held(world: World) -> None:
+    """A person looks at held deletions and finds them right: the shop really sold these no more."""
+    held = (await world.catalog()).status.held
+    if held is None:
+        return
+    name = f"approve-{held.digest[7:19]}"
+    if any(wire["metadata"]["name"] == name for wire in await world.objects(DeletionApproval)):
+        return
+    expires = world.clock.now() + timedelta(days=1)
+    spec = {
+        "catalogRef": {"name": CATALOG},
+        "digest": held.digest,
+        "approvedBy": "catalog-admins@shop.example",
+        "expiresAt": expires.isoformat(),
+    }
+    await world.apply({**head(DeletionApproval, name), "spec": spec}, DeletionApproval)
 
 
 async def _delete_a_shard(world: World, rng: random.Random) -> None:

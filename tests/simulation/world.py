@@ -8,9 +8,12 @@ is what Meta saw.
 import asyncio
 import base64
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+
+from typing_extensions import override
 
 from controller.api import names
 from controller.api.resource import Resource
@@ -21,6 +24,7 @@ from controller.settings import Settings, Timing
 from controller.stores.local import LocalStore
 from hack.emulator import auditor, jsons
 from hack.emulator.app import Emulator
+from hack.emulator.faults import FaultPlan, Strike
 from hack.emulator.journal import WitnessRecord, WitnessRemoval
 from hack.emulator.switches import Switches
 from hack.emulator.transport import EmulatorTransport
@@ -34,6 +38,7 @@ NAMESPACE = "shop"
 CATALOG = "germany"
 SHOP_URL = "http://shop.example/export.csv"
 RESERVE_PERCENT = 10.0
+ENDED = frozenset({"Succeeded", "Failed", "Superseded", "Cancelled", "Abandoned"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,19 @@ class Options:
     switches: Switches = field(default_factory=Switches)
 
 
+class CountedFaults(FaultPlan):
+    """Tells of each fault at the moment it strikes."""
+
+    on_strike: Callable[[str], None] = staticmethod(lambda _kind: None)
+
+    @override
+    def strike(self, method: str, path: str) -> Strike:
+        strike = super().strike(method, path)
+        for kind in sorted(strike.hits):
+            self.on_strike(kind)
+        return strike
+
+
 class World:
     def __init__(self, options: Options, directory: Path) -> None:
         self.options = options
@@ -55,6 +73,8 @@ class World:
         self.clock = SimulatedClock(loop)
         self.shop = Shop(self.rng("shop"), options.products)
         self.emulator = Emulator(clock=self.clock.unix, seed=options.seed, switches=options.switches)
+        self.faults = CountedFaults(self.rng("faults"))
+        self.emulator.faults = self.faults
         self.graph = EmulatorTransport(self.emulator)
         self.server = MemoryApiServer(self.clock.now, seed=options.seed)
         self.server.create_namespace(NAMESPACE)
@@ -71,6 +91,8 @@ class World:
         )
         self.processes: list[Process] = []
         self._people = MemoryTransport(self.server, Incarnation("people"))
+        self._phases: dict[str, str] = {}
+        self._watch_phases()
 
     def rng(self, component: str) -> random.Random:
         """An independent stream for each component."""
@@ -110,7 +132,7 @@ class World:
         await self._people.send(Request("POST", f"{paths.namespace(NAMESPACE)}/secrets", body=secret))
         await self.apply(
             {
-                **_head(MetaConnection, "acme"),
+                **head(MetaConnection, "acme"),
                 "spec": {"graph": {"businessID": TEST_BUSINESS, "tokenSecretRef": {"name": "meta", "key": "token"}}},
             },
             MetaConnection,
@@ -119,7 +141,7 @@ class World:
         minutes = int(self.options.interval.total_seconds() // 60)
         await self.apply(
             {
-                **_head(Catalog, CATALOG),
+                **head(Catalog, CATALOG),
                 "spec": {
                     "connectionRef": {"name": "acme"},
                     "name": "ACME Germany",
@@ -158,6 +180,27 @@ class World:
     async def operations(self) -> list[SyncOperation]:
         return [SyncOperation.from_wire(wire) for wire in await self.objects(SyncOperation)]
 
+    def _watch_phases(self) -> None:
+        listed = self.server.handle(Request("GET", paths.collection(SyncOperation, None)))
+        self._phases.clear()
+        for wire in listed["items"]:
+            self._saw_operation("ADDED", wire)
+        again = asyncio.get_running_loop().call_soon
+        version = int(listed["metadata"]["resourceVersion"])
+        self.server.watch(SyncOperation, version, self._saw_operation, lambda: void(again(self._watch_phases)))
+
+    def _saw_operation(self, change: str, wire: Json) -> None:
+        name = str(wire["metadata"]["name"])
+        phase = str(wire.get("status", {}).get("phase", "Pending"))
+        if change == "DELETED" or phase in ENDED:
+            self._phases.pop(name, None)
+        else:
+            self._phases[name] = phase
+
+    def phases(self) -> list[str]:
+        """Phases of the operations under way, or idle."""
+        return sorted(set(self._phases.values())) or ["idle"]
+
     # What Meta holds and saw
 
     async def audit(self) -> jsons.Object:
@@ -174,7 +217,11 @@ class World:
         }
 
 
-def _head(kind: type[Resource], name: str) -> Json:
+def void(_: object) -> None:
+    """Drop a result where a callback must return nothing."""
+
+
+def head(kind: type[Resource], name: str) -> Json:
     return {
         "apiVersion": kind.api_version(),
         "kind": kind.KIND,
