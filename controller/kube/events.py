@@ -29,7 +29,9 @@ SERIES_WRITE_SECONDS = 60.0
 BURST = 25
 REFILL_SECONDS = 300.0
 """client-go: an object may make 25 events at once and one more every five minutes."""
-PENDING_MAX = 1_000
+PENDING_MAX = 4_000
+WRITERS = 4
+"""Requests at the same time: a thousand objects that change together are told of within seconds."""
 SERIES_MAX = 4_096
 OBJECTS_MAX = 4_096
 TRIES_MAX = 3
@@ -54,6 +56,7 @@ class _Series:
     namespace: str = ""
     """Where the Event was made."""
     tries: int = 0
+    busy: bool = False
 
 
 @dataclass(slots=True)
@@ -104,6 +107,11 @@ class EventRecorder:
 
     async def run(self) -> None:
         """Write what is remembered, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WRITERS):
+                group.create_task(self._writer())
+
+    async def _writer(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
@@ -164,12 +172,17 @@ class EventRecorder:
     async def _write(self, event: Event) -> None:
         self._pending.pop(event, None)
         series = self._series.get(event)
-        if series is None or series.count == series.written:
+        if series is None or series.busy or series.count == series.written:
             return
+        series.busy = True
         try:
             await (self._extend(series) if series.written else self._make(series))
         except Failure as failure:
             self._failed(series, failure)
+        finally:
+            series.busy = False
+        if series.written and series.count > series.written:
+            self._plan(event, SERIES_WRITE_SECONDS)
 
     async def _make(self, series: _Series) -> None:
         count = series.count
@@ -181,8 +194,6 @@ class EventRecorder:
             await self._post(series, self._namespace, fallback=True)
         series.written = count
         series.tries = 0
-        if series.count > count:
-            self._plan(series.event, SERIES_WRITE_SECONDS)
 
     async def _post(self, series: _Series, namespace: str, *, fallback: bool) -> None:
         body = self._body(series, namespace, fallback=fallback)

@@ -80,6 +80,8 @@ class Lease:
         self._monotonic = monotonic
         self._deadline: float | None = None
         self._seen: _Seen | None = None
+        self._written: Json | None = None
+        """Our last record as the API server has it, while no other is known."""
         self._lost = False
         self.reached = False
         """Whether the last look got an answer from the API server."""
@@ -150,27 +152,43 @@ class Lease:
         """Try to take or renew it once. None: it is ours now; otherwise who has it."""
         started = self._monotonic()
         try:
-            try:
-                lease = await self._transport.send(Request("GET", self._path))
-            except Refused as refused:
-                if not refused.object_missing:
-                    raise
-                await self._transport.send(Request("POST", paths.leases(self._namespace), body=self._new()))
-            else:
-                self.reached = True
-                holder = self._other_holder(lease)
-                if holder is not None:
-                    return holder
-                await self._transport.send(Request("PUT", self._path, body=self._renewed(lease)))
+            holder = await self._renew() if self._written is not None else await self._take()
         except Failure as failure:
             # Also a conflict: somebody was faster, and the next look shows who.
             LOG.warning("lease not written", extra={"lease": self._name, "why": str(failure)})
+            self._written = None
             self.reached = isinstance(failure, Refused)
             return _UNREACHABLE
         self.reached = True
-        self._deadline = started + self._timing.renew_seconds
-        self._seen = None
+        if holder is None:
+            self._deadline = started + self._timing.renew_seconds
+            self._seen = None
+        return holder
+
+    async def _renew(self) -> str | None:
+        """Write over our own last record, unread: whoever changed it since makes this a conflict."""
+        assert self._written is not None
+        try:
+            self._written = await self._transport.send(Request("PUT", self._path, body=self._renewed(self._written)))
+        except Refused as refused:
+            if refused.status != 409 and not refused.object_missing:
+                raise
+            return await self._take()
         return None
+
+    async def _take(self) -> str | None:
+        """Read it first; write it when it is ours, nobody's, expired or not there at all."""
+        try:
+            lease = await self._transport.send(Request("GET", self._path))
+        except Refused as refused:
+            if not refused.object_missing:
+                raise
+            self._written = await self._transport.send(Request("POST", paths.leases(self._namespace), body=self._new()))
+            return None
+        holder = self._other_holder(lease)
+        if holder is None:
+            self._written = await self._transport.send(Request("PUT", self._path, body=self._renewed(lease)))
+        return holder
 
     def _other_holder(self, lease: Json) -> str | None:
         """Who holds it, unless that is us, nobody, or one who let it expire."""

@@ -64,6 +64,8 @@ def test_the_first_one_has_it_at_once_and_keeps_it() -> None:
             assert first.lost_at is None
             living.cancel()
             limit.reschedule(None)
+        assert server.requests["GET", "leases"] == 1, "a renewal is one request"
+        assert server.requests["PUT", "leases"] == pytest.approx(3000 / TIMING.retry_seconds, abs=2)
         wire = server.all("Lease")[0]["spec"]
         assert wire["holderIdentity"] == "first"
         assert wire["leaseTransitions"] == 0
