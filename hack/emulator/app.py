@@ -345,7 +345,7 @@ class Emulator:
         throttle = visit.strike.get("throttle")
         if throttle is not None:
             code = int(throttle.number("code", 80014 if bucket is Bucket.BATCH else 80009 if catalog else 4))
-            self.quotas.block(key, until=now + throttle.number("minutes", 5) * rate_limits.MINUTE, code=code)
+            self.quotas.block(key, now=now, until=now + throttle.number("minutes", 5) * rate_limits.MINUTE, code=code)
         refused = self.quotas.count(key, now)
         if refused is not None:
             error, minutes = refused

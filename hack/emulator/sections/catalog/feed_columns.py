@@ -85,7 +85,7 @@ def _clean(column: pl.Expr, rule: FieldRule) -> pl.Expr:
         good = pl.lit(value=True)
     else:
         good = pl.lit(value=False)  # rare fields: the other path
-    return good if rule.required else empty | good
+    return good & ~empty if rule.required else empty | good
 
 
 def _sale_price(price: pl.Expr, sale: pl.Expr) -> pl.Expr:

@@ -25,11 +25,7 @@ PROFILES: dict[str, tuple[tuple[float, int], ...]] = {
     "8_per_minute": ((MINUTE, 8),),
 }
 Key = tuple[str, int, str]  # app, catalog, bucket
-ERRORS = {
-    Bucket.BATCH: messages.batch_limit,
-    Bucket.MANAGEMENT: messages.management_limit,
-    Bucket.PLATFORM: messages.app_limit,
-}
+CODES = {Bucket.BATCH: 80014, Bucket.MANAGEMENT: 80009, Bucket.PLATFORM: 4}
 FORCED = {
     80014: messages.batch_limit,
     80009: messages.management_limit,
@@ -50,8 +46,11 @@ def limits(bucket: str, switches: Switches) -> tuple[tuple[float, int], ...]:
 
 @dataclass(slots=True)
 class Block:
+    """Calls are refused until then; those that come after `since` prolong it."""
+
     until: float
     code: int
+    since: float
 
 
 @dataclass(slots=True)
@@ -72,16 +71,27 @@ class Quotas:
                 jsons.as_integer(block.get("catalog")),
                 jsons.as_text(block.get("bucket")),
             )
-            self.blocks[key] = Block(jsons.as_number(block.get("until")), jsons.as_integer(block.get("code")))
+            self.blocks[key] = Block(
+                until=jsons.as_number(block.get("until")),
+                code=jsons.as_integer(block.get("code")),
+                since=jsons.as_number(block.get("since")),
+            )
 
     def saved(self) -> jsons.Json:
         return [
-            {"app": app, "catalog": catalog, "bucket": bucket, "until": block.until, "code": block.code}
+            {
+                "app": app,
+                "catalog": catalog,
+                "bucket": bucket,
+                "until": block.until,
+                "code": block.code,
+                "since": block.since,
+            }
             for (app, catalog, bucket), block in self.blocks.items()
         ]
 
-    def block(self, key: Key, *, until: float, code: int) -> None:
-        self.blocks[key] = Block(until, code)
+    def block(self, key: Key, *, now: float, until: float, code: int) -> None:
+        self.blocks[key] = Block(until=until, code=code, since=now)
 
     @documented(
         "limits.count",
@@ -92,7 +102,7 @@ class Quotas:
             " 4; calls while throttled prolong the block"
         ),
     )
-    def count(self, key: Key, now: float, calls: int = 1) -> tuple[GraphError, float] | None:
+    def count(self, key: Key, now: float) -> tuple[GraphError, float] | None:
         """Counts a call; the error it gets and the minutes it is told, where it is over the limit."""
         seen = self.calls.setdefault(key, deque())
         while seen and seen[0] <= now - HOUR:
@@ -101,17 +111,15 @@ class Quotas:
         if block is not None and block.until <= now:
             del self.blocks[key]
             block = None
-        over = block is not None or self._regain(key, now) > 0
-        for _ in range(calls):
-            seen.append(now)
-        self.total[key] = self.total.get(key, 0) + calls
-        if not over:
-            return None
-        error = ERRORS[Bucket(key[2])]()
-        if block is not None:
+        regain = self._regain(key, now)
+        seen.append(now)
+        self.total[key] = self.total.get(key, 0) + 1
+        if block is None and regain > 0:
+            self.block(key, now=now, until=now + regain, code=CODES[Bucket(key[2])])
+        elif block is not None and block.since < now:
             block.until += self.switches.throttle_penalty_seconds
-            error = FORCED[block.code]()
-        return error, self.minutes(key, now)
+        block = self.blocks.get(key)
+        return (FORCED[block.code](), self.minutes(key, now)) if block is not None else None
 
     def _regain(self, key: Key, now: float) -> float:
         """Seconds until every window has room for one more call."""
