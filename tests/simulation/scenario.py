@@ -27,6 +27,7 @@ DAY_SECONDS = 86_400.0
 HEAL_DAYS = 1.5
 QUIET_SECONDS = 3_600.0
 WORK_WAIT_SECONDS = 2_400
+MEAN_SECONDS_BETWEEN_EVENTS = 3_600.0
 LOOK_SECONDS = 6 * 3_600.0
 
 OF_A_CATALOG = "(products|product_feeds|check_batch_request_status|uploads|/[0-9]{10,}$)"
@@ -106,7 +107,7 @@ class _Scenario:
         loop = asyncio.get_running_loop()
         next_look = LOOK_SECONDS
         while loop.time() < faulty:
-            await asyncio.sleep(self._rng.expovariate(1 / 2_400.0))
+            await asyncio.sleep(self._rng.expovariate(1 / MEAN_SECONDS_BETWEEN_EVENTS))
             process = await self._happen(world, process)
             if loop.time() >= next_look:
                 next_look += LOOK_SECONDS

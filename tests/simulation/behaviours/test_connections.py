@@ -78,9 +78,7 @@ async def test_broken_from_the_start(stage: Stage, case: str) -> None:
         assert word in said.message
     stalled = stage.condition(ConditionType.STALLED, kind=MetaConnection, of=CONNECTION)
     assert stalled is not None
-    waits = await stage.until(
-        stage.says(ConditionType.READY, ConditionStatus.FALSE, "DependencyNotReady"), NOTICED
-    )
+    waits = await stage.until(stage.says(ConditionType.READY, ConditionStatus.FALSE, "DependencyNotReady"), NOTICED)
     assert f"MetaConnection {CONNECTION}" in waits.message
     assert "next try by" in waits.message
     assert stage.condition(ConditionType.STALLED) is None, "the Catalog waits for something that can heal"
