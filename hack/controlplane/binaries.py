@@ -195,7 +195,7 @@ class Builder:
             [str(program), "build", *self.recipe.flags, *deletable, "-o", str(output), PACKAGES[name]],
             directory=work,
             working_directory=HERE,
-            environment=toolchain.environment(self.environment, caches=caches),
+            environment=toolchain.environment(self.environment, temporary=work, caches=caches),
             niceness=BUILD_NICENESS,
             bound=True,
         )

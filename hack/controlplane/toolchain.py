@@ -124,7 +124,10 @@ def install(toolchain: Toolchain, *, cache: Path, progress: Progress, requiremen
     return program
 
 
-def environment(base: Mapping[str, str], *, caches: Path | None) -> dict[str, str]:
-    """What Go is run with. `caches` are Go's own (3.7 GB); None leaves them where the machine's Go has them."""
+def environment(base: Mapping[str, str], *, temporary: Path, caches: Path | None) -> dict[str, str]:
+    """What Go is run with. A Go that is killed leaves its `temporary` files.
+
+    `caches` are Go's own (3.7 GB); None leaves them where the machine's Go has them.
+    """
     own = {} if caches is None else {"GOPATH": str(caches / "path"), "GOCACHE": str(caches / "build")}
-    return {**base, **SETTINGS, **own}
+    return {**base, **SETTINGS, "GOTMPDIR": str(temporary), **own}

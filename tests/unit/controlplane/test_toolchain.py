@@ -124,7 +124,7 @@ def test_a_package_with_another_hash_is_refused_and_nothing_stays(tmp_path: Path
 
 def test_a_go_of_the_machine_keeps_its_caches_and_ours_are_deleted_with_the_build(tmp_path: Path) -> None:
     base = {"GOCACHE": "/theirs", "GOTOOLCHAIN": "auto"}
-    assert toolchain.environment(base, caches=None)["GOCACHE"] == "/theirs"
-    ours = toolchain.environment(base, caches=tmp_path)
+    assert toolchain.environment(base, temporary=tmp_path, caches=None)["GOCACHE"] == "/theirs"
+    ours = toolchain.environment(base, temporary=tmp_path, caches=tmp_path)
     assert (ours["GOCACHE"], ours["GOPATH"]) == (f"{tmp_path}/build", f"{tmp_path}/path")
-    assert ours["GOTOOLCHAIN"] == "local"
+    assert (ours["GOTMPDIR"], ours["GOTOOLCHAIN"]) == (str(tmp_path), "local")
