@@ -78,18 +78,24 @@ def _dispatch(request: Request, credentials: SourceCredentials, context: Context
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="prepare", description="Run one step of reading, encoding or acknowledging.")
-    parser.add_argument("request", help="file with the request document, or - for the first line of standard input")
-    parser.add_argument("result", type=Path, help="file for the result document")
-    arguments = parser.parse_args(argv)
+    """Bind this process to its starter, then run the step that the arguments name."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     lifetime.go_first()
     parent = os.environ.get(lifetime.PARENT_VARIABLE)
     if parent is not None and not lifetime.bind_to_parent(int(parent)):
         return EXIT_ORPHAN
+    return answer(argv, sys.stdin.buffer)
+
+
+def answer(argv: Sequence[str] | None, stdin: BinaryIO) -> int:
+    """Read the documents, run the step, put the result."""
+    parser = argparse.ArgumentParser(prog="prepare", description="Run one step of reading, encoding or acknowledging.")
+    parser.add_argument("request", help="file with the request document, or - for the first line of standard input")
+    parser.add_argument("result", type=Path, help="file for the result document")
+    arguments = parser.parse_args(argv)
     try:
-        request = _request(arguments.request, sys.stdin.buffer)
-        credentials = _credentials(sys.stdin.buffer)
+        request = _request(arguments.request, stdin)
+        credentials = _credentials(stdin)
     except (OSError, ValidationError, ValueError) as error:
         # The text of a validation error repeats its input, which may be a secret.
         _log.error("the request cannot be read: %s", type(error).__name__)
