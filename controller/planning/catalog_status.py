@@ -29,7 +29,16 @@ from controller.planning.verdicts import Verdict, absent, false, progress, retry
 from controller.ports.preparing import RuleCount
 
 STATUS_ENTRIES_MAX = 16
-PASSING = ("MetaUnavailable", "RateLimited", "QuotaExhausted", "KubernetesUnavailable", "Conflict", "Suspended")
+A_MOMENT = timedelta(seconds=1)
+PASSING = (
+    "MetaUnavailable",
+    "RateLimited",
+    "QuotaExhausted",
+    "KubernetesUnavailable",
+    "Conflict",
+    "Suspended",
+    "Progressing",
+)
 """Faults that say nothing about the catalog itself."""
 
 
@@ -59,17 +68,22 @@ class View:
 
 def summarize(view: View) -> tuple[CatalogStatus, tuple[Verdict, ...]]:
     """Return the status without conditions, and the verdicts that become its conditions."""
+    kept = _not_seen_yet(view)
     verdicts = (
-        _ready(view),
-        _synced(view),
-        _fresh(view),
-        _held(view),
-        _source(view),
-        _issues(view),
-        _restricted(view),
-        *progress(view.fault, working=not _loaded(view.ledger), message="the first load is under way"),
+        *(() if kept and _passes(view.fault) else (_ready(view), _synced(view))),
+        *(() if kept else (_fresh(view), _held(view), _source(view), _issues(view), _restricted(view))),
+        *progress(view.fault, working=not kept and not _loaded(view.ledger), message="the first load is under way"),
     )
     return _status(view), verdicts
+
+
+def _not_seen_yet(view: View) -> bool:
+    """Tell whether this process has not looked at it since its start: what was said before stays."""
+    return view.ledger is None and view.catalog.status.catalog_id is not None and view.catalog.status_is_ours
+
+
+def _passes(fault: Fault | None) -> bool:
+    return fault is None or fault.reason in PASSING
 
 
 def loaded_partitions(ledger: LedgerContent) -> tuple[PartitionRecord, ...]:
@@ -84,14 +98,14 @@ def _loaded(ledger: LedgerContent | None) -> bool:
 
 def _ready(view: View) -> Verdict:
     fault = view.fault
-    if fault is not None and fault.reason not in PASSING:
+    if fault is not None and not _passes(fault):
         return false(ConditionType.READY, fault.reason, fault.message + retry_text(view.now, fault.retry_at))
     if _loaded(view.ledger):
         return true(ConditionType.READY, "Available", f"catalog {view.catalog_id} is loaded")
     if view.source_fault is not None:
         message = view.source_fault.message + retry_text(view.now, view.source_retry_at)
         return false(ConditionType.READY, view.source_fault.reason, message)
-    if fault is not None:
+    if fault is not None and fault.reason != "Progressing":
         return false(ConditionType.READY, fault.reason, fault.message + retry_text(view.now, fault.retry_at))
     return unknown(ConditionType.READY, "Progressing", "the first load is under way")
 
@@ -139,6 +153,21 @@ def _fresh(view: View) -> Verdict:
     if behind:
         return false(ConditionType.FRESH, "BehindTarget", "; ".join(behind))
     return true(ConditionType.FRESH, "OnTarget", "")
+
+
+def breaks_at(view: View) -> datetime | None:
+    """The next moment at which a promise of freshness breaks if nothing happens: worth a look of its own."""
+    if view.ledger is None or not _loaded(view.ledger):
+        return None
+    promises = view.catalog.spec.freshness
+    moments = [record.last_full_at + promises.full for record in loaded_partitions(view.ledger) if record.last_full_at]
+    for record in view.ledger.partitions:
+        counts = record.pending
+        moments += [since + promises.items for since in (counts.static_since, counts.creations_since) if since]
+        moments += [since + promises.volatile for since in (counts.volatile_since,) if since]
+    if view.source_fault is not None and view.looked_at is not None:
+        moments.append(view.looked_at + max(promises.volatile, 2 * view.catalog.spec.items[0].interval))
+    return min((moment + A_MOMENT for moment in moments if moment + A_MOMENT > view.now), default=None)
 
 
 def _held(view: View) -> Verdict:

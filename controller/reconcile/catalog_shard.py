@@ -87,7 +87,9 @@ class CatalogShards:
         catalog_id = catalog.spec.catalog_id or (catalog.status.catalog_id if catalog.status_is_ours else None)
         ledger = self._book.known(catalog_id) if catalog_id is not None else None
         owns = ledger is not None and ledger.owner is not None and ledger.owner.uid == catalog.uid
-        if catalog_id is None or ledger is None or not owns:
+        if catalog_id is None or ledger is None:
+            raise Fault("Progressing", Disposition.RETRY, f"Catalog {catalog.name} was not looked at yet")
+        if not owns:
             raise Fault("DependencyNotReady", Disposition.RETRY, f"Catalog {catalog.name} is not ready")
         return catalog_id, ledger
 
@@ -180,6 +182,8 @@ class CatalogShards:
 
     async def _report(self, shard: CatalogShard, fault: Fault | None) -> None:
         shard = self._context.objects.get(CatalogShard, shard.key) or shard
+        if fault is not None and fault.reason == "Progressing" and shard.status_is_ours and shard.status.conditions:
+            return
         record = self._record(shard)
         status: CatalogShardStatus = shard.status
         if record is not None:

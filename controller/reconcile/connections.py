@@ -33,26 +33,42 @@ class Connection:
 class Connections:
     def __init__(self, wake: Callable[[ObjectKey], None]) -> None:
         self._known: dict[ObjectKey, Connection] = {}
+        self._refused: dict[ObjectKey, Fault] = {}
+        """Connections that could not be used since this process started, and why."""
         self._wake = wake
 
     def set(self, connection: Connection) -> None:
         self._known[connection.key] = connection
+        self._refused.pop(connection.key, None)
+
+    def refuse(self, key: ObjectKey, fault: Fault) -> None:
+        """It can't be used now, whether or not it could before."""
+        known = self._known.get(key)
+        if known is not None:
+            self._known[key] = replace(known, fault=fault)
+        else:
+            self._refused[key] = fault
 
     def remove(self, key: ObjectKey) -> None:
         self._known.pop(key, None)
+        self._refused.pop(key, None)
 
     def find(self, namespace: str, name: str) -> Connection | None:
         return self._known.get(ObjectKey(MetaConnection.KIND, namespace, name))
 
     def usable(self, namespace: str, name: str, catalog_id: str | None = None) -> Connection:
-        """Return the connection, or raise Fault DependencyNotReady that says what it waits for."""
+        """Return the connection, or raise Fault DependencyNotReady that says what it waits for.
+
+        Progressing: this process has not looked at it yet, which says nothing about it.
+        """
         found = self.find(namespace, name)
+        fault = found.fault if found is not None else self._refused.get(ObjectKey(MetaConnection.KIND, namespace, name))
+        if fault is not None:
+            message = f"MetaConnection {name} can't be used: {fault.message}; work goes on as soon as it can"
+            raise Fault("DependencyNotReady", Disposition.RETRY, message)
         if found is None:
-            message = f"MetaConnection {name} is not ready; see its conditions"
-            raise Fault("DependencyNotReady", Disposition.RETRY, message)
-        if found.fault is not None:
-            message = f"MetaConnection {name} can't be used: {found.fault.message}"
-            raise Fault("DependencyNotReady", Disposition.RETRY, message)
+            message = f"spec.connectionRef: MetaConnection {name} was not looked at yet, or does not exist"
+            raise Fault("Progressing", Disposition.RETRY, message)
         allowed = found.allowed_catalog_ids
         if catalog_id is not None and allowed is not None and catalog_id not in allowed:
             message = f"catalog {catalog_id} is not in spec.allowedCatalogIDs of MetaConnection {name}"

@@ -53,7 +53,10 @@ class MetaConnections:
             connection = await self._check(resource, credentials)
         except Fault as fault:
             LOG.warning("the connection can't be used", extra={"object": str(key), "reason": fault.reason})
-            self._unusable(resource, fault)
+            before = self._connections.find(key.namespace, key.name)
+            self._connections.refuse(key, fault)
+            if before is not None and before.fault is None:
+                self._wake_dependents(key)
             await self._report(resource, fault, again_at)
             return Outcome(fault.retry_at or again_at)
         before = self._connections.find(key.namespace, key.name)
@@ -137,11 +140,6 @@ class MetaConnections:
             suspended=resource.spec.suspend,
             checked_at=checked_at,
         )
-
-    def _unusable(self, resource: MetaConnection, fault: Fault) -> None:
-        known = self._connections.find(resource.namespace, resource.name)
-        if known is not None:
-            self._connections.set(replace(known, fault=fault))
 
     async def _report(self, resource: MetaConnection, fault: Fault | None, again_at: datetime) -> None:
         facts = self._facts.get(resource.key)

@@ -402,7 +402,8 @@ class Sending:
         LOG.info("waiting", extra={"operation": str(self._key), "reason": fault.reason, "seconds": pause.seconds})
         await self._report.waiting(fault, now + pause)
         await self._sleep(pause)
-        if fault.disposition in (Disposition.WAIT, Disposition.STALLED) or fault.reason == "DependencyNotReady":
+        nobody_to_ask = fault.reason in ("DependencyNotReady", "Progressing")
+        if nobody_to_ask or fault.disposition in (Disposition.WAIT, Disposition.STALLED):
             self._collector.stood_still(pause)
 
     async def _connection(self) -> Connection:

@@ -195,7 +195,7 @@ class Stage:
     def now(self) -> datetime:
         return self.world.clock.now()
 
-    async def until(self, condition: Callable[[], T | None | bool], within: timedelta, what: str = "") -> T:
+    async def until(self, condition: Callable[[], T | bool | None], within: timedelta, what: str = "") -> T:
         """Wait until the condition holds and return what it returned. Fails when `within` has passed."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + within.total_seconds()
