@@ -14,7 +14,7 @@ from controller.api.v1alpha1.policies import ManagementPolicy
 from controller.api.v1alpha1.sync_operation import ItemMessage, SyncOperation
 from controller.faults import Disposition, Fault
 from controller.planning import children
-from controller.planning.catalog_status import View, summarize
+from controller.planning.catalog_status import View, breaks_at, summarize
 from controller.planning.retention import expired
 from controller.reconcile.catalog_deletion import CatalogDeletion
 from controller.reconcile.catalog_identity import Identity
@@ -144,12 +144,12 @@ class _Work:
         except Fault as found:
             fault = found
             self._catalogs.report_fault(self._catalog, found)
-        await self._report(fault)
+        breaks_at = await self._report(fault)
         if fault is not None:
             if fault.disposition is Disposition.STALLED and fault.reason != "DependencyNotReady":
                 return self._now() + self._context.settings.timing.retry_max
             raise fault
-        return again_at
+        return Outcome.earliest(again_at, breaks_at).again_at
 
     def _now(self) -> datetime:
         return self._context.clock.now()
@@ -267,7 +267,8 @@ class _Work:
         newest = max(told, key=lambda operation: operation.status.completed_at or self._now(), default=None)
         return newest.status.outcome.errors if newest is not None and newest.status.outcome is not None else ()
 
-    async def _report(self, fault: Fault | None) -> None:
+    async def _report(self, fault: Fault | None) -> datetime | None:
+        """Write the status; return when a promise would break."""
         catalog = self._context.objects.get(Catalog, self._catalog.key) or self._catalog
         catalog_id = self._catalog_id
         ledger = self._catalogs.ledger(catalog_id) if catalog_id is not None else None
@@ -296,3 +297,4 @@ class _Work:
         )
         status, verdicts = summarize(view)
         await report(self._context, catalog, status, verdicts)
+        return breaks_at(view)

@@ -245,6 +245,7 @@ class Refreshing:
         """Name the refresh in the ledger. The first one also decides the number of shards, once."""
         assert result.head is not None
         sight = self.sight(catalog_id)
+        clean_at = sight.looked_at or seen.items[0].looked_at or now
         sight.looked_at = now
         sight.refused = None
         if result.checks or result.head.sequence != (seen.items[0].refresh.sequence if seen.items[0].refresh else 0):
@@ -258,7 +259,7 @@ class Refreshing:
         for digest in result.released_digests:
             released = held_before.count if held_before is not None and held_before.digest == digest else 0
             sight.used_approvals[digest] = released
-        await self._book.change(catalog_id, lambda ledger: _accepted(ledger, seen, result, wanted, now))
+        await self._book.change(catalog_id, lambda ledger: _accepted(ledger, seen, result, wanted, now, clean_at))
 
     def _prefix(self, catalog_id: str, ledger: LedgerContent, sequence: int) -> str:
         nonce = f"{self._context.rng.getrandbits(32):08x}"
@@ -290,8 +291,14 @@ def _lay_out(ledger: LedgerContent, catalog: str, shards: int) -> LedgerContent:
 
 
 def _accepted(
-    ledger: LedgerContent, seen: LedgerContent, result: documents.RefreshResult, shards: int, now: datetime
+    ledger: LedgerContent,
+    seen: LedgerContent,
+    result: documents.RefreshResult,
+    shards: int,
+    now: datetime,
+    clean_at: datetime,
 ) -> LedgerContent:
+    """Name the refresh. What waits now may have changed right after the look before: its age counts from there."""
     head = result.head
     assert head is not None
     layout = ledger.layout or LayoutRecord(shards=shards)
@@ -313,7 +320,7 @@ def _accepted(
     rows = {part.index: part.rows for part in head.partitions}
 
     def change(record: PartitionRecord) -> PartitionRecord:
-        counts = transitions.since(record.pending, pending.get(record.index, PendingCounts()), now)
+        counts = transitions.since(record.pending, pending.get(record.index, PendingCounts()), clean_at)
         return record.model_copy(update={"pending": counts, "desired_rows": rows.get(record.index, 0)})
 
     changed = transitions.map_partitions(ledger, rows, change)
