@@ -19,6 +19,7 @@ from hack.emulator import switches
 from hack.emulator.switches import Switches
 from tests.kubernetes_memory import Incarnation, MemoryTransport
 from tests.simulation import checkers
+from tests.simulation.freshness import FreshnessWatch
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.process import Process
 from tests.simulation.world import CATALOG, NAMESPACE, Options, World, head
@@ -102,6 +103,14 @@ class _Scenario:
         world.faults.on_strike = lambda kind: self._note(world, kind)
         await world.populate()
         process = world.launch()
+        self._freshness = FreshnessWatch(world)
+        sampling = asyncio.get_running_loop().create_task(self._freshness.run())
+        try:
+            return await self._live(world, process)
+        finally:
+            sampling.cancel()
+
+    async def _live(self, world: World, process: Process) -> Report:
         ends = self._report.days * DAY_SECONDS
         faulty = max(ends - HEAL_DAYS * DAY_SECONDS, ends / 2)
         loop = asyncio.get_running_loop()
@@ -209,6 +218,7 @@ class _Scenario:
 
     async def _conclude(self, world: World, *, settled: bool = False) -> Report:
         report = self._report
+        report.violations += self._freshness.violations
         if settled:
             report.violations += await checkers.safety(world)
             report.violations += checkers.judged(await world.audit())

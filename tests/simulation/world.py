@@ -49,7 +49,7 @@ class Options:
     products: int = 40
     shards: int = 2
     grace: timedelta = timedelta(hours=6)
-    interval: timedelta = timedelta(minutes=10)
+    interval: timedelta = timedelta(minutes=5)
     switches: Switches = field(default_factory=Switches)
 
 
