@@ -40,7 +40,6 @@ PACKAGES = {
 # What the programs say of themselves, and in their user agents; without these it is v0.0.0.
 VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
 FIRST_BUILD = "about 6 min, once"
-BUILD_NICENESS = 10  # the machine stays usable meanwhile
 KEY_CHARACTERS = 16
 UNUSED_KEPT_DAYS = 30
 SECONDS_PER_DAY = 86_400
@@ -196,7 +195,6 @@ class Builder:
             directory=work,
             working_directory=HERE,
             environment=toolchain.environment(self.environment, temporary=work, caches=caches),
-            niceness=BUILD_NICENESS,
             bound=True,
         )
         try:

@@ -116,11 +116,10 @@ def launch(manner: str, parent: int, record: Path, command: list[str]) -> NoRetu
 
 
 def main(arguments: list[str]) -> NoReturn:
-    manner, parent, niceness, answer, record, *command = arguments
+    manner, parent, answer, record, *command = arguments
     # Closed when the command is executed, which tells the caller that it was. What is written says why it was not.
     os.set_inheritable(int(answer), False)
     try:
-        os.nice(int(niceness))
         launch(manner, int(parent), Path(record), command)
     except BaseException as problem:  # noqa: BLE001 - whatever it is, the caller has to be told
         Path(record).unlink(missing_ok=True)

@@ -118,7 +118,6 @@ def start(
     bound: bool,
     environment: Mapping[str, str] | None = None,
     working_directory: Path | None = None,
-    niceness: int = 0,
 ) -> Process:
     """Start a program. Its record and its log (appended to) lie in `directory`, which is where it runs too.
 
@@ -130,7 +129,7 @@ def start(
     record.unlink(missing_ok=True)
     reading, writing = os.pipe()
     manner = launch.BOUND if bound else launch.FREE
-    launcher = [sys.executable, "-I", "-S", launch.__file__, manner, str(os.getpid()), str(niceness), str(writing)]
+    launcher = [sys.executable, "-I", "-S", launch.__file__, manner, str(os.getpid()), str(writing)]
 
     def spawn() -> subprocess.Popen[bytes]:
         with log.open("ab") as output:

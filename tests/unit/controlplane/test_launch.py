@@ -80,7 +80,7 @@ def test_a_launcher_whose_starter_is_gone_starts_nothing(tmp_path: Path) -> None
     reading, writing = os.pipe()
     stranger = str(os.getppid())
     marker = tmp_path / "ran"
-    arguments = [launch.BOUND, stranger, "0", str(writing), str(tmp_path / "record"), "touch", str(marker)]
+    arguments = [launch.BOUND, stranger, str(writing), str(tmp_path / "record"), "touch", str(marker)]
     ended = subprocess.run(
         [sys.executable, "-I", "-S", launch.__file__, *arguments], pass_fds=(writing,), check=False, timeout=30
     )
