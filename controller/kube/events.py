@@ -36,8 +36,8 @@ SERIES_MAX = 4_096
 OBJECTS_MAX = 4_096
 TRIES_MAX = 3
 RETRY_SECONDS = 5.0
-NOTE_LENGTH_MAX = 1_024
-"""Kubernetes: events.k8s.io/v1, note."""
+NOTE_BYTES_MAX = 1_024
+"""Kubernetes: events.k8s.io/v1, note; it speaks of characters and counts bytes."""
 INSTANCE_LENGTH_MAX = 128
 """Kubernetes: events.k8s.io/v1, reportingInstance."""
 NAME_LENGTH_MAX = 230
@@ -253,7 +253,7 @@ class EventRecorder:
             "type": event.type,
             "reason": event.reason,
             "action": ACTION,
-            "note": note[:NOTE_LENGTH_MAX],
+            "note": note.encode()[:NOTE_BYTES_MAX].decode(errors="ignore"),
             "regarding": regarding,
             "reportingController": REPORTING_CONTROLLER,
             "reportingInstance": self._instance,

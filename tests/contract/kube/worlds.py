@@ -12,6 +12,7 @@ from kubernetes.aio.client import ApiClient
 from typing_extensions import override
 
 from controller.api.resource import ObjectKey, Resource
+from controller.api.v1alpha1 import MetaConnection
 from controller.clock import SystemClock
 from controller.kube import paths
 from controller.kube.client import AioTransport, load_configuration
@@ -80,6 +81,10 @@ class World(ABC):
         """An asynchronous context with a Stream."""
 
     @abstractmethod
+    async def another_namespace(self) -> str:
+        """A second namespace of this test."""
+
+    @abstractmethod
     async def delete_namespace(self) -> None: ...
 
     @abstractmethod
@@ -116,6 +121,11 @@ class MemoryWorld(World):
         )
         yield stream
         watch.close()
+
+    @override
+    async def another_namespace(self) -> str:
+        self.server.create_namespace("home")
+        return "home"
 
     @override
     async def delete_namespace(self) -> None:
@@ -178,9 +188,26 @@ class RealWorld(World):
             response.close()
 
     @override
+    async def another_namespace(self) -> str:
+        name = f"{self.namespace}-home"
+        await asyncio.to_thread(self._control_plane.kubectl, "create", "namespace", name)
+        return name
+
+    @override
     async def delete_namespace(self) -> None:
         await asyncio.to_thread(self._control_plane.kubectl, "delete", "namespace", self.namespace, "--wait=false")
 
     @override
     async def restart(self) -> None:
         await asyncio.to_thread(self._control_plane.restart_api_server)
+        await self.eventually(self._initialised)
+
+    async def _initialised(self) -> bool:
+        """A restarted server answers 429 to a kind whose cache it fills, and 403 before it knows the roles."""
+        try:
+            async with self.watch(MetaConnection, await self.version(MetaConnection)):
+                return True
+        except Refused as refused:
+            if refused.status not in (403, 429):
+                raise
+            return False
