@@ -69,11 +69,7 @@ class RefreshHead(Document):
     """Digest of the items entry that was in force; another one makes a new refresh due."""
     partitions: tuple[PartitionDesired, ...] = ()
     departures: str | None = None
-    """Table of ids on their way out (see Refresh)."""
-    rejected: str | None = None
-    """Table of the rows that failed our checks."""
-    complete: bool = True
-    """False: rows without a readable id, or skipped ones; then nothing counts as gone."""
+    """Table of ids on their way out; it also names the table of rejected rows and says whether the read missed any."""
     superseded_digests: tuple[str, ...] = ()
     """Digests of earlier versions, newest first, at most 16: seeing one again means the source went back."""
     rows: int = 0

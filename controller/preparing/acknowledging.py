@@ -57,7 +57,7 @@ def _result(
     rows: pl.DataFrame | None,
     lines: list[Line],
 ) -> AcknowledgeResult:
-    departures, _ = departures_of(context.store, request.refresh)
+    departures = departures_of(context.store, request.refresh)
     desired = {each.index: each.desired for each in request.refresh.partitions}
     pending = tuple(
         pending_of(

@@ -126,7 +126,7 @@ def _write_body(
 
 
 def _compared(request: EncodeRequest, context: Context, head: Head, desired: pl.DataFrame) -> pl.DataFrame:
-    departures, _ = departures_of(context.store, request.refresh)
+    departures = departures_of(context.store, request.refresh)
     return compare(desired, head.snapshot, departures, head.payload_ids, policy_of(request.guard), request.now)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
@@ -10,12 +10,12 @@ import polars as pl
 from controller.ports.preparing import GuardPolicy, Partition, Pending, RefreshHead
 from controller.preparing.objects import read_metadata, read_or_empty, read_table, table_key, write_table
 from controller.products.compare import DeparturePolicy, compare, counts
-from controller.products.departures import Departures, Generations
+from controller.products.departures import Generations
 from controller.products.fields import ID
 from controller.products.tables import DEPARTURES, SNAPSHOT, Kind
 from controller.stores.local import LocalStore
 
-GENERATIONS = "generations"
+MEMORY = "memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,36 @@ def policy_of(guard: GuardPolicy) -> DeparturePolicy:
     return DeparturePolicy(guard.grace, guard.out_of_stock_first)
 
 
-def departures_of(store: LocalStore, refresh: RefreshHead | None) -> tuple[pl.DataFrame, Generations]:
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a refresh leaves for the next look at the same rows. It stands in the metadata of the departures."""
+
+    generations: Generations = field(default_factory=Generations)
+    rejected: str | None = None
+    """Table of the rows that failed our checks."""
+    complete: bool = True
+    """False: the read met rows without a readable id, or had to skip some; then nothing counts as gone."""
+
+
+def departures_of(store: LocalStore, refresh: RefreshHead | None) -> pl.DataFrame:
+    return read_or_empty(store, refresh.departures if refresh is not None else None, DEPARTURES)
+
+
+def memory_of(store: LocalStore, refresh: RefreshHead | None) -> Memory:
     if refresh is None or refresh.departures is None:
-        return pl.DataFrame(schema=DEPARTURES), Generations()
-    stored = json.loads(read_metadata(store, refresh.departures).get(GENERATIONS, "[]"))
-    generations = Generations(tuple((int(number), str(digest)) for number, digest in stored))
-    return read_or_empty(store, refresh.departures, DEPARTURES), generations
+        return Memory()
+    stored = json.loads(read_metadata(store, refresh.departures)[MEMORY])
+    generations = Generations(tuple((int(number), str(digest)) for number, digest in stored["generations"]))
+    return Memory(generations, stored["rejected"], bool(stored["complete"]))
 
 
-def write_departures(store: LocalStore, prefix: str, outcome: Departures) -> str:
-    metadata = {GENERATIONS: json.dumps(outcome.generations.digests)}
-    return write_table(store, table_key(prefix, Kind.DEPARTURES, "all"), outcome.table, metadata)
+def write_departures(store: LocalStore, prefix: str, table: pl.DataFrame, memory: Memory) -> str:
+    document = {
+        "generations": memory.generations.digests,
+        "rejected": memory.rejected,
+        "complete": memory.complete,
+    }
+    return write_table(store, table_key(prefix, Kind.DEPARTURES, "all"), table, {MEMORY: json.dumps(document)})
 
 
 def pending_of(

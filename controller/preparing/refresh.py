@@ -21,7 +21,7 @@ from controller.ports.preparing import (
     SourceCredentials,
 )
 from controller.preparing.context import Context
-from controller.preparing.heads import Head, departures_of, pending_of, policy_of, write_departures
+from controller.preparing.heads import Head, Memory, departures_of, memory_of, pending_of, policy_of, write_departures
 from controller.preparing.objects import read_metadata, read_or_empty, read_table, table_key, write_table
 from controller.products import mapping, partition, reading, rules
 from controller.products.departures import Departures, Guard, Look, advance, next_look_at
@@ -80,38 +80,38 @@ class Rows:
     narrow: dict[int, pl.DataFrame]
     stays: pl.DataFrame
     findings: list[RuleFinding]
+    rejected: str | None
     complete: bool
     head: RefreshHead
 
 
 def refresh(request: RefreshRequest, credentials: SourceCredentials, context: Context) -> RefreshResult:
     heads = [Head.load(context.store, each) for each in request.partitions]
+    rows = _read(request, credentials, context, heads) if request.read else _again(request, context, heads)
+    return RefreshResult(refused=rows) if isinstance(rows, RefusedRead) else _compare(request, context, heads, rows)
+
+
+def _read(
+    request: RefreshRequest, credentials: SourceCredentials, context: Context, heads: list[Head]
+) -> Rows | RefusedRead:
+    digest = None
     try:
-        rows = _read(request, credentials, context, heads) if request.read else _again(request, context, heads)
+        with Spool(context.store.spool_directory(), request.limits.source_bytes_max) as spooled:
+            version = _fetch(request, credentials, context, spooled)
+            digest = spooled.digest
+            quiet = _quiet(request, digest, version)
+            if quiet is not None:
+                return _again(quiet, context, heads)
+            _refuse_older(request, digest, version)
+            read = _rows(request.items, spooled, request.limits.line_bytes_max)
+        _must_be_enough(request, read)
     except Fault as fault:
         if fault.reason not in REFUSALS:
             raise
-        return RefreshResult(refused=RefusedRead(reason=fault.reason, message=fault.message))
-    return _compare(request, context, heads, rows)
-
-
-def _read(request: RefreshRequest, credentials: SourceCredentials, context: Context, heads: list[Head]) -> Rows:
-    with Spool(context.store.spool_directory(), request.limits.source_bytes_max) as spooled:
-        try:
-            version = _fetch(request, credentials, context, spooled)
-        except OSError as error:  # of our own disk: what a source says is a Fault by now
-            raise storage_fault(error, "spooling the source") from error
-        previous = request.previous
-        if previous is not None and _is_quiet(request, previous, spooled.digest):
-            seen = previous.model_copy(
-                update={"read_at": request.now, "etag": version.etag, "last_modified": version.last_modified}
-            )
-            return _again(request.model_copy(update={"previous": seen}), context, heads)
-        if previous is not None and not request.accept_went_back:
-            _refuse_older(previous, spooled.digest, version)
-        read = _rows(request.items, spooled, request.limits.line_bytes_max)
-    _must_be_enough(request, read)
-    return _placed(request, context, heads, read, spooled.digest, version)
+        return RefusedRead(reason=fault.reason, message=fault.message, digest=digest)
+    except OSError as error:  # of our own disk: what a source says is a Fault by now
+        raise storage_fault(error, "spooling the source") from error
+    return _placed(request, context, heads, read, digest, version)
 
 
 def _fetch(request: RefreshRequest, credentials: SourceCredentials, context: Context, spooled: Spool) -> Version:
@@ -128,24 +128,35 @@ def _fetch(request: RefreshRequest, credentials: SourceCredentials, context: Con
         return Version(delivery.etag, delivery.last_modified)
 
 
-def _is_quiet(request: RefreshRequest, previous: RefreshHead, digest: str) -> bool:
-    return digest == previous.digest and request.configuration_digest == previous.configuration_digest
+def _quiet(request: RefreshRequest, digest: str, version: Version) -> RefreshRequest | None:
+    """Return the request for a look at a source that stood still, or None where the rows are new."""
+    previous = request.previous
+    if previous is None or digest != previous.digest or request.configuration_digest != previous.configuration_digest:
+        return None
+    seen = {"read_at": request.now, "etag": version.etag, "last_modified": version.last_modified}
+    return request.model_copy(update={"previous": previous.model_copy(update=seen)})
 
 
-def _refuse_older(previous: RefreshHead, digest: str, version: Version) -> None:
-    back = Fault(
-        "SourceWentBack",
-        Disposition.RETRY,
-        "the source shows an older version than before; it is taken after three equal reads, or ask for a sync",
-    )
-    if digest != previous.digest and digest in previous.superseded_digests:
-        raise back
-    if digest != previous.digest and previous.last_modified and version.last_modified:
-        try:
-            if parsedate_to_datetime(version.last_modified) < parsedate_to_datetime(previous.last_modified):
-                raise back
-        except (ValueError, TypeError):
-            return
+def _refuse_older(request: RefreshRequest, digest: str, version: Version) -> None:
+    previous = request.previous
+    if previous is None or request.accept_went_back or digest == previous.digest:
+        return
+    if digest in previous.superseded_digests or _earlier(version.last_modified, previous.last_modified):
+        raise Fault(
+            "SourceWentBack",
+            Disposition.RETRY,
+            "the source shows an older version than before; it is taken after three equal reads, or ask for a sync",
+        )
+
+
+def _earlier(one: str | None, other: str | None) -> bool:
+    """Compare two Last-Modified headers; one that is no date proves nothing."""
+    if one is None or other is None:
+        return False
+    try:
+        return parsedate_to_datetime(one) < parsedate_to_datetime(other)
+    except (ValueError, TypeError):
+        return False
 
 
 def _rows(entry: ItemsEntry, spooled: Spool, line_bytes_max: int) -> Read:
@@ -273,14 +284,13 @@ def _placed(
         configuration_digest=request.configuration_digest,
         partitions=named,
         departures=previous.departures if previous else None,
-        rejected=rejected,
-        complete=read.complete,
         superseded_digests=tuple(dict.fromkeys(superseded))[:SUPERSEDED_MAX],
         rows=read.rows,
         valid=read.accepted.height,
         invalid=invalid,
     )
-    return Rows(narrow, _stays(request.items, read.rejected), read.findings, read.complete, head)
+    stays = _stays(request.items, read.rejected)
+    return Rows(narrow, stays, read.findings, rejected, read.complete, head)
 
 
 def _stays(entry: ItemsEntry, rejected: pl.DataFrame) -> pl.DataFrame:
@@ -339,7 +349,8 @@ def _again(request: RefreshRequest, context: Context, heads: list[Head]) -> Rows
     previous = request.previous
     if previous is None:
         raise Fault("PreparingFailed", Disposition.DEFECT, "there is no accepted read yet that could be compared again")
-    rejected = read_or_empty(context.store, previous.rejected, REJECTED_SCHEMA)
+    memory = memory_of(context.store, previous)
+    rejected = read_or_empty(context.store, memory.rejected, REJECTED_SCHEMA)
     narrow = {
         each.index: conform(read_table(context.store, each.desired, list(NARROW)), NARROW)
         for each in previous.partitions
@@ -348,13 +359,13 @@ def _again(request: RefreshRequest, context: Context, heads: list[Head]) -> Rows
     if sorted(narrow) != sorted(each.index for each in request.partitions) or _misplaced(narrow, heads):
         head, narrow = _moved(request, context, heads, previous)
     stays = _stays(request.items, rejected)
-    return Rows(narrow, stays, _findings_again(context, previous), previous.complete, head)
+    return Rows(narrow, stays, _findings_again(context, memory.rejected), memory.rejected, memory.complete, head)
 
 
-def _findings_again(context: Context, previous: RefreshHead) -> list[RuleFinding]:
-    if previous.rejected is None:
+def _findings_again(context: Context, rejected: str | None) -> list[RuleFinding]:
+    if rejected is None:
         return []
-    found = json.loads(read_metadata(context.store, previous.rejected).get(CHECKS, "[]"))
+    found = json.loads(read_metadata(context.store, rejected).get(CHECKS, "[]"))
     counts = [RuleCount.model_validate(each) for each in found]
     return [RuleFinding(each.rule, each.level, each.count, each.message, each.sample_ids) for each in counts]
 
@@ -378,10 +389,9 @@ def _moved(
 
 
 def _compare(request: RefreshRequest, context: Context, heads: list[Head], rows: Rows) -> RefreshResult:
-    previous_table, generations = departures_of(context.store, request.previous)
     outcome = advance(
-        previous_table,
-        generations,
+        departures_of(context.store, request.previous),
+        memory_of(context.store, request.previous).generations,
         _at_meta(heads),
         pl.concat([each.select(ID, AVAILABILITY) for each in rows.narrow.values()]),
         rows.stays,
@@ -389,7 +399,8 @@ def _compare(request: RefreshRequest, context: Context, heads: list[Head], rows:
         Look(request.now, rows.complete, request.interval),
         request.catalog_id,
     )
-    key = write_departures(context.store, request.prefix, outcome)
+    memory = Memory(outcome.generations, rows.rejected, rows.complete)
+    key = write_departures(context.store, request.prefix, outcome.table, memory)
     head = rows.head.model_copy(update={"departures": key})
     policy = policy_of(request.guard)
     pending = tuple(pending_of(each, rows.narrow[each.index], outcome.table, policy, request.now) for each in heads)

@@ -7,8 +7,9 @@ import pytest
 
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import Method, RefreshResult
+from controller.preparing.heads import memory_of
 from controller.preparing.objects import read_table
-from tests.unit.preparing.world import START, World, as_csv, guard, items_entry, product, products
+from tests.unit.preparing.world import INTERVAL, START, World, as_csv, guard, items_entry, product, products
 from tests.unit.sources.server import reply, serving
 
 
@@ -81,7 +82,10 @@ def test_a_known_older_version_is_not_taken_unless_it_is_meant(world: World) -> 
     assert head is not None
     assert len(head.superseded_digests) == 1
     world.offer(first)
-    assert refused(world.refresh()) == "SourceWentBack"
+    result = world.refresh()
+    assert refused(result) == "SourceWentBack"
+    assert result.refused is not None
+    assert result.refused.digest == head.superseded_digests[0]
     head = world.refresh(accept_went_back=True).head
     assert head is not None
     assert head.sequence == 3
@@ -128,8 +132,9 @@ def test_another_configuration_reads_the_same_bytes_anew(world: World) -> None:
 def test_rejected_rows_stay_at_meta_by_default(world: World) -> None:
     loaded(world)
     world.offer([product("00000", title=""), *products(3)[1:]])
-    for _ in range(3):
-        result = world.look()
+    for read in (True, True, False, False):
+        world.now += INTERVAL
+        result = world.refresh(read=read)
         assert (result.watching, result.newly_leaving) == (0, 0)
     encoded, _ = world.send_full()
     assert encoded.update_only is False
@@ -157,11 +162,10 @@ def test_while_an_id_is_unreadable_nothing_counts_as_gone(world: World) -> None:
     loaded(world)
     for broken in (as_csv(products(1)) + b"00001,short\n", as_csv([*products(1), product("")])):
         world.offer(broken)
-        for _ in range(3):
-            result = world.look()
+        for read in (True, True, False, False):
+            world.now += INTERVAL
+            result = world.refresh(read=read)
             assert (result.watching, result.newly_leaving, result.held) == (0, 0, None)
-            assert result.head is not None
-            assert result.head.complete is False
     assert world.send_full()[0].update_only is False
     assert len(world.meta.items) == 3
 
@@ -173,8 +177,9 @@ def test_duplicates_are_named_with_both_lines(world: World) -> None:
     assert (check.rule, check.count, check.sample_ids) == ("id-duplicate", 1, ("a",))
     assert "a on lines 2 and 4" in check.message
     assert result.head is not None
-    assert result.head.rejected is not None
-    row = read_table(world.store, result.head.rejected).row(0, named=True)
+    rejected = memory_of(world.store, result.head).rejected
+    assert rejected is not None
+    row = read_table(world.store, rejected).row(0, named=True)
     assert (row["id"], row["line"], row["kept_line"], row["rules"]) == ("a", 4, 2, "id-duplicate")
 
 

@@ -31,6 +31,7 @@ from controller.ports.preparing import (
     SourceRoot,
 )
 from controller.preparing import entry, failures
+from controller.reconcile import documents
 from controller.stores.local import LocalStore
 
 CATALOG = "998877"
@@ -195,7 +196,8 @@ class World:
         result = self.run(self.refresh_request(**changes))
         assert isinstance(result, RefreshResult)
         if result.head is not None:
-            self.head = result.head
+            # As the ledger keeps it: what it does not carry is gone.
+            self.head = documents.refresh_head(documents.refresh_record(result.head, 1))
             self._sequence = max(self._sequence, result.head.sequence)
         self.last = result
         return result
