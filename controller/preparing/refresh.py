@@ -374,7 +374,7 @@ def _misplaced(narrow: dict[int, pl.DataFrame], heads: list[Head]) -> bool:
     """Tell whether Meta holds an item elsewhere than the last refresh placed it."""
     held = partition.homes([(head.index, head.snapshot.filter("at_meta")) for head in heads])
     placed = partition.homes([(index, rows.rename({"_group_hash": "group_hash"})) for index, rows in narrow.items()])
-    both = placed.join(held.select(ID, held_at=PARTITION), on=ID, how="inner")
+    both = placed.join(held.select(ID, held_at=PARTITION), on=ID, how="inner", maintain_order="left")
     return bool(both.select((pl.col(PARTITION) != pl.col("held_at")).any()).item())
 
 
