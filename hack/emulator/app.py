@@ -174,7 +174,27 @@ class Emulator:
             self._commit()
         if latency is not None and latency.phase == "answer":
             await asyncio.sleep(latency.number("seconds", 1))
+            self._correct(response.seq, answered=self.now())
         return response
+
+    def undelivered(self, response: Response) -> None:
+        """The client was gone when its answer was ready: what the answer told, nobody was told."""
+        self._correct(response.seq, delivered=False)
+
+    def _correct(self, seq: int, *, answered: float | None = None, delivered: bool | None = None) -> None:
+        record = next((one for one in reversed(self.journal.requests) if one.seq == seq), None)
+        if record is None:
+            return
+        record.answered = record.answered if answered is None else answered
+        record.delivered = record.delivered if delivered is None else delivered
+        self.journal.rewrite_request(record)
+        self._mark_mutation(record)
+
+    def _mark_mutation(self, record: RequestRecord) -> None:
+        if record.mutation and not record.delivered:
+            mutation = self.journal.mutation(record.mutation)
+            mutation.delivered = False
+            self.journal.save_mutation(mutation)
 
     async def _answer(self, request: Request, strike: Strike, body: bodies.Buffer, first_byte: float) -> Response:
         if request.path.startswith(control.PREFIX):
@@ -190,10 +210,8 @@ class Emulator:
         record.answered = self.now()
         record.status = response.status
         record.delivered = response.wire is Wire.WHOLE
-        if record.mutation and not record.delivered:
-            mutation = self.journal.mutation(record.mutation)
-            mutation.delivered = False
-            self.journal.save_mutation(mutation)
+        response.seq = record.seq
+        self._mark_mutation(record)
         self.journal.request(record)
         return response
 
@@ -252,7 +270,7 @@ class Emulator:
         visit.record.app = token.app
         self._faulty_token(visit.strike)
         if not parts and method == "GET" and "ids" in found:
-            return await self._many(visit, token, found)
+            return await self._many(visit, found)
         ref, edge = self._locate(parts, token, method)
         route = _route(method, ref, edge, parts)
         if route.scope and route.scope not in token.scopes:
@@ -280,13 +298,12 @@ class Emulator:
         )
         return await _render(call, route, ref, parts)
 
-    async def _many(self, visit: _Visit, token: Token, found: Parameters) -> jsons.Json:
+    async def _many(self, visit: _Visit, found: Parameters) -> jsons.Json:
         """`?ids=1,2` reads several nodes; each counts as a call."""
         answer: jsons.Object = {}
         rest = {name: value for name, value in found.items() if name != "ids"}
         for id_ in [one for one in str(found["ids"]).split(",") if one]:
             answer[id_] = await self._one(visit, [id_], rest, 0)
-        del token
         return answer
 
     def _authenticate(self, headers: Mapping[str, str], found: Parameters) -> Token:

@@ -294,6 +294,17 @@ async def foreign_write(emulator: "Emulator", _query: dict[str, str], body: json
     return _json({"values": dict(merged)})
 
 
+@endpoint("GET", "/refusals")
+async def refusals(emulator: "Emulator", query: dict[str, str], _body: jsons.Json) -> Response:
+    """Every row that was refused or warned about, up to now: ?session=ID (of an upload, or of a batch's mutation)."""
+    sql = (
+        "SELECT at, line, rid, severity, type, field, summary, message FROM row_error WHERE session = ? ORDER BY rowid"
+    )
+    names = ("at", "line", "item", "severity", "type", "field", "summary", "message")
+    rows = emulator.store.db.execute(sql, (int(query.get("session", "0")),)).fetchall()
+    return _json({"refusals": [dict(zip(names, row, strict=True)) for row in rows if row[0] <= emulator.now()]})
+
+
 @endpoint("GET", "/issues")
 async def issues(_emulator: "Emulator", _query: dict[str, str], _body: jsons.Json) -> Response:
     return _json({"issues": []})

@@ -354,7 +354,7 @@ class Effects:
     def _observe(self, session: Session, rid: str, before: Item | None, after: Item | None, at: float) -> None:
         """Reads learn of it later; the journal learns what the audit needs."""
         lag = session.reads_lag if session.reads_lag >= 0 else self.world.switches.reads_lag_seconds
-        if session.quiet_reads and lag > 0:
+        if session.reads_late and lag > 0:
             share = self.world.draw("reads", session.id, rid, at)
             self.world.reads.changed((session.catalog, rid), before, deleted=after is None, visible=at + share * lag)
         self.observe(session.catalog, rid, before, after, at, session.mutation)
@@ -398,6 +398,7 @@ class Effects:
         kept = array("Q", row[0] if row else b"")
         missing = keysets.missing(list(self.world.items.rids(session.catalog, session.feed)), kept)
         session.deleted += len(missing)
+        self._touch(session, missing)
         rng = self.world.rng("sweep", session.id)
         lag = self.world.switches.effects_after_finished_seconds
         scattered = len(missing) <= SCATTER_ROWS_MAX
@@ -413,6 +414,14 @@ class Effects:
             until = at + rng.random() * lag
             self.add(session, "rows", until, judged=True, rows=((DELETE, 0, rid, 0, ""),))
             self._extend(session, until)
+
+    def _touch(self, session: Session, rids: Sequence[str]) -> None:
+        """What came into the feed while the session ran and is deleted at its end was touched as well."""
+        mutation = self.journal.mutation(session.mutation)
+        touched = keysets.union(mutation.keys, keysets.keys_of(rids))
+        if len(touched) > len(mutation.keys):
+            mutation.keys = touched
+            self.journal.save_mutation(mutation)
 
     def _extend(self, session: Session, until: float) -> None:
         mutation = self.journal.mutation(session.mutation)

@@ -58,6 +58,11 @@ CHOICES: tuple[Choice, ...] = (
         ("false", "true"),
         "rows with errors in validation_status are tried again asynchronously",
     ),
+    Choice(
+        "batch_rows_checked",
+        ("at_once", "later"),
+        "rows of a batch with wrong values are named in its answer, or only in its status",
+    ),
     Choice("validation_status", ("present", "absent"), "whether the answer to a batch names rows at once"),
     Choice("upload_order", ("oldest_first", "newest_first"), "order of a feed's upload sessions"),
     Choice("short_pages", ("true", "false"), "pages hold fewer rows than asked for although more follow"),
@@ -116,6 +121,7 @@ class Switches:
     delete_unknown: str = "error"
     duplicate_ids_in_batch: str = "any_order"
     sync_error_rows_attempted: str = "false"
+    batch_rows_checked: str = "at_once"
     validation_status: str = "present"
     upload_order: str = "oldest_first"
     short_pages: str = "true"

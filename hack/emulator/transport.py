@@ -82,8 +82,15 @@ class EmulatorTransport(httpx.AsyncBaseTransport):
         try:
             async with asyncio.timeout(within):
                 return await asyncio.shield(task)
-        except TimeoutError:
-            raise httpx.ReadTimeout("") from None
+        except (TimeoutError, asyncio.CancelledError) as error:
+            task.add_done_callback(self._gone)
+            if isinstance(error, TimeoutError):
+                raise httpx.ReadTimeout("") from None
+            raise
+
+    def _gone(self, task: "asyncio.Task[Response]") -> None:
+        if not task.cancelled() and task.exception() is None:
+            self.emulator.undelivered(task.result())
 
 
 async def _trace(of: httpx.Request, event: str, **info: object) -> None:

@@ -37,6 +37,7 @@ class Response:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     wire: Wire = Wire.WHOLE
+    seq: int = 0  # of the request in the journal; 0: none
 
 
 def request(method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Request:

@@ -104,7 +104,7 @@ class Session:
     lost: bool = False  # a handle that is forgotten
     upsert: bool = True
     deletes: bool = False  # missing items are deleted at the end
-    quiet_reads: bool = True  # its changes are seen late by reads
+    reads_late: bool = True  # its changes are seen late by reads
     reads_lag: float = -1  # this session's own lag, where a fault set one
     keep_columns: list[str] = field(default_factory=list)  # volatile columns that the file lacks
     report_at: float = 0

@@ -167,6 +167,18 @@ async def test_a_row_that_is_refused_at_once_may_be_named_again(make: Any, setti
     assert (await meta.status(catalog, answer["handles"][0]))["errors_total_count"] == named_again
 
 
+@claims("switch.batch_rows_checked")
+@pytest.mark.parametrize(("setting", "at_once", "later"), [("at_once", 1, 0), ("later", 0, 1)])
+async def test_a_wrong_value_is_named_at_once_or_later(make: Any, setting: str, at_once: int, later: int) -> None:
+    meta, catalog = await made(make, batch_rows_checked=setting)
+    answer = await meta.batch(catalog, [update("A", price="cheap"), update("B", price="1.00 EUR")])
+    assert len(answer.body.get("validation_status", [])) == at_once
+    meta.wait(200)
+    status = await meta.status(catalog, answer["handles"][0])
+    assert (status["errors_total_count"], len(status["ids_of_invalid_requests"])) == (later, later)
+    assert (await meta.truth(catalog))["B"]["values"]["price"] == "1.00 EUR"
+
+
 @claims("switch.validation_status")
 async def test_validation_status_may_be_absent(make: Any) -> None:
     meta, catalog = await made(make, validation_status="absent")

@@ -73,8 +73,9 @@ async def test_a_read_timeout_does_not_stop_the_work(emulator: Emulator) -> None
                 "/v26.0/1234567890/owned_product_catalogs", params=params, data={"name": "A"}, timeout=0.05
             )
         async with asyncio.timeout(5):
-            while not emulator.world.catalogs:  # noqa: ASYNC110  # the emulator has no event for tests
+            while not emulator.journal.requests or emulator.journal.requests[0].delivered:  # noqa: ASYNC110  # no event
                 await asyncio.sleep(0.01)
+    assert emulator.world.catalogs
 
 
 async def test_a_client_that_goes_away_while_it_sends_has_sent_nothing(emulator: Emulator) -> None:

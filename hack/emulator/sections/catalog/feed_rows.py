@@ -81,7 +81,8 @@ class _Staging:
             span = slice(start, start + PACK_ROWS)
             some = Uniform(self.operation, self.layout, kept.lines[span], kept.rids[span], kept.values[span])
             self._stage(pack_uniform(some))
-        self.uniform = _Kept()
+        for column in (kept.lines, kept.rids, kept.values):
+            column.clear()
 
     def _stage(self, packed: bytes) -> None:
         self.effects.stage(self.session, self.world.draw("pack", self.session.id, self.packs), packed)
@@ -223,7 +224,7 @@ def _settle(staging: _Staging) -> Staged:
     )
     unique, duplicates = keysets.distinct(staging.keys)
     scattered = staging.packs == 0 and session.detected <= SCATTER_ROWS_MAX
-    session.quiet_reads = scattered
+    session.reads_late = scattered
     last = session.ends
     samples: list[str] = []
     if duplicates:

@@ -183,7 +183,11 @@ def _read_one(call: Call, read: _Read, line: int, operation: str, rid: str, data
     recommend = operation == CREATE and call.world.switches.warn_missing_recommended == "true"
     checked = item_rules.check_row(values, complete=operation == CREATE, recommend=recommend)
     issues += checked.issues
-    if any(issue.severity == FATAL for issue in issues):
+    fatal = any(issue.severity == FATAL for issue in issues)
+    if fatal and call.world.switches.batch_rows_checked == "later":
+        read.late_issues.append((line, rid, tuple(issues)))
+        return
+    if fatal:
         for issue in issues:
             read.say(rid, "errors" if issue.severity == FATAL else "warnings", issue.message)
         if call.world.switches.sync_error_rows_attempted == "true":

@@ -1,12 +1,13 @@
 """Deleting a feed or a catalog takes its items along, at once."""
 
 from array import array
+from collections.abc import Iterable
 
 from hack.emulator.items import Item
 from hack.emulator.journal import Mutation
 from hack.emulator.keysets import keys_of
 from hack.emulator.routing import Call
-from hack.emulator.world import Catalog, Feed
+from hack.emulator.world import Catalog, Feed, Session
 
 CHUNK = 5_000
 
@@ -41,10 +42,26 @@ def _record(call: Call, kind: str, catalog: int, feed: int, keys: "array[int]") 
     return mutation
 
 
+def _stop(call: Call, sessions: Iterable[Session]) -> None:
+    """What was under way for something that is gone comes to nothing."""
+    for session in sessions:
+        if session.ends > call.now or session.fetch:
+            call.effects.cancel(session)
+            call.world.awaited.discard(session.id)
+            session.fetch = False
+            session.ends = min(session.ends, call.now)
+            call.world.save(session)
+            mutation = call.journal.mutation(session.mutation)
+            mutation.ends = min(mutation.ends, call.now)
+            call.journal.save_mutation(mutation)
+
+
 def feed(call: Call, gone: Feed) -> None:
     keys = keys_of(call.world.items.rids(gone.catalog, gone.id))
+    sessions = [call.world.sessions[one] for one in call.world.by_feed[gone.id]]
     mutation = _record(call, "feed_delete", gone.catalog, gone.id, keys)
     _empty(call, gone.catalog, gone.id, mutation.id)
+    _stop(call, sessions)
     call.world.remove(gone)
 
 
@@ -53,6 +70,7 @@ def catalog(call: Call, gone: Catalog) -> None:
     keys = keys_of(rid for owner in owners for rid in call.world.items.rids(gone.id, owner))
     mutation = _record(call, "catalog_delete", gone.id, 0, keys)
     _empty(call, gone.id, None, mutation.id)
+    _stop(call, [one for one in call.world.sessions.values() if one.catalog == gone.id])
     for number in list(call.world.by_catalog[gone.id]):
         call.world.remove(call.world.feeds[number])
     call.world.remove(gone)
