@@ -169,7 +169,9 @@ class RealWorld(World):
         plain = await load_configuration(control_plane.admin_kubeconfig)
         plain.trace_configs = None
         async with AioTransport(configuration) as transport, ApiClient(plain) as api:
-            yield RealWorld(namespace, control_plane, api, transport)
+            world = RealWorld(namespace, control_plane, api, transport)
+            await world.eventually(world._initialised)
+            yield world
 
     @override
     @asynccontextmanager
@@ -203,7 +205,7 @@ class RealWorld(World):
         await self.eventually(self._initialised)
 
     async def _initialised(self) -> bool:
-        """A restarted server answers 429 to a kind whose cache it fills, and 403 before it knows the roles."""
+        """A server that just started answers 429 to a kind whose cache it fills, and 403 before it knows the roles."""
         try:
             async with self.watch(MetaConnection, await self.version(MetaConnection)):
                 return True
