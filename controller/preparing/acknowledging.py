@@ -21,7 +21,7 @@ from controller.ports.preparing import (
     VerifyResult,
 )
 from controller.preparing.context import Context
-from controller.preparing.heads import Head, departures_of, pending_of, policy_of
+from controller.preparing.heads import IDS, Heads, departures_of, in_partition, payload_of, pending_of, policy_of
 from controller.preparing.objects import read_or_empty, read_table, table_key, write_table
 from controller.products import acknowledge, verify
 from controller.products.acknowledge import Line, MessageGroup
@@ -57,17 +57,17 @@ def _result(
     rows: pl.DataFrame | None,
     lines: list[Line],
 ) -> AcknowledgeResult:
-    departures = departures_of(context.store, request.refresh)
-    desired = {each.index: each.desired for each in request.refresh.partitions}
-    pending = tuple(
-        pending_of(
-            Head.load(context.store, each),
-            read_or_empty(context.store, desired.get(each.index), NARROW),
-            departures,
-            policy_of(request.guard),
-            request.now,
-        )
-        for each in partitions
+    keys = {each.index: each.desired for each in request.refresh.partitions}
+    desired = pl.concat(
+        in_partition(read_or_empty(context.store, keys.get(each.index), NARROW), each.index) for each in partitions
+    )
+    pending = pending_of(
+        partitions,
+        Heads.load(context.store, partitions),
+        desired,
+        departures_of(context.store, request.refresh),
+        policy_of(request.guard),
+        request.now,
     )
     outcomes = rows.get_column("outcome") if rows is not None else pl.Series([], dtype=pl.String)
     return AcknowledgeResult(
@@ -101,36 +101,37 @@ def _next(request: AcknowledgeRequest, context: Context, document: Partition, ro
     if mine is None or not mine.height:
         return document
     store = context.store
-    head = Head.load(store, document)
+    before = read_or_empty(store, document.snapshot, SNAPSHOT)
     full = request.method is not Method.ITEMS_BATCH
     applied = all(each.fate is Fate.APPLIED for each in request.receipts)
     replaced = full and not request.update_only
     deleted = empty(DELETES)
     if replaced and applied:
         deleted = read_or_empty(store, request.deletes, DELETES)
-    snapshot = acknowledge.next_snapshot(head.snapshot, mine, deleted, request.now, replaced=replaced)
+    snapshot = acknowledge.next_snapshot(before, mine, deleted, request.now, replaced=replaced)
     if full and applied:
         snapshot = acknowledge.forget_unsent(snapshot, mine)
     part = f"{document.index:03}"
     key = write_table(store, table_key(request.prefix, Kind.SNAPSHOT, part), snapshot)
-    payload = _next_payload(request, context, head, mine, deleted) if full else document.payload
+    payload = _next_payload(request, context, document, mine, deleted) if full else document.payload
     return document.model_copy(update={"snapshot": key, "payload": payload})
 
 
 def _next_payload(
-    request: AcknowledgeRequest, context: Context, head: Head, rows: pl.DataFrame, deleted: pl.DataFrame
+    request: AcknowledgeRequest, context: Context, document: Partition, rows: pl.DataFrame, deleted: pl.DataFrame
 ) -> str | None:
     """The table of what was sent is the payload where Meta took all of it; otherwise a new one is written."""
     sent = [each.sent for each in request.receipts if each.fate is not Fate.NEVER_ACCEPTED]
-    earlier = head.payload_ids.join(rows.select(ID), on=ID, how="anti").join(deleted, on=ID, how="anti")
+    known_ids = read_or_empty(context.store, document.payload, IDS)
+    earlier = known_ids.join(rows.select(ID), on=ID, how="anti").join(deleted, on=ID, how="anti")
     all_taken = bool(rows.get_column("outcome").is_in(["applied", "confirmed"]).all())
     if all_taken and not earlier.height and len(sent) == 1:
         return sent[0]
     columns = in_order(name for name in rows.columns if name not in _JUDGEMENT and not name.endswith("_equal"))
-    payload = acknowledge.next_payload(head.payload(context.store), rows, deleted, columns)
+    payload = acknowledge.next_payload(payload_of(context.store, document), rows, deleted, columns)
     if not payload.height:
         return None
-    return write_table(context.store, table_key(request.prefix, Kind.PAYLOAD, f"{head.index:03}"), payload)
+    return write_table(context.store, table_key(request.prefix, Kind.PAYLOAD, f"{document.index:03}"), payload)
 
 
 _JUDGEMENT = frozenset({"outcome", "fatal", "warned", "warned_static"})

@@ -8,12 +8,12 @@ import polars as pl
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import EncodeRequest, EncodeResult, Method, PayloadFile, PlanCounts
 from controller.preparing.context import Context
-from controller.preparing.heads import Head, departures_of, policy_of
-from controller.preparing.objects import read_table, table_key, write_table
+from controller.preparing.heads import Heads, departures_of, in_partition, payload_of, policy_of
+from controller.preparing.objects import read_or_empty, read_table, table_key, write_table
 from controller.products import encode
 from controller.products.compare import FullSend, compare, full_send
 from controller.products.fields import ID
-from controller.products.tables import NARROW, SENT, Kind, conform
+from controller.products.tables import NARROW, Kind, conform
 from controller.stores.local import LocalStore
 
 SAMPLES_MAX = 10
@@ -29,20 +29,22 @@ def run(request: EncodeRequest, context: Context) -> EncodeResult:
 
 
 def _full(request: EncodeRequest, context: Context) -> EncodeResult:
-    head = Head.load(context.store, request.partitions[0])
-    desired = read_table(context.store, _desired_key(request, head.index))
-    compared = _compared(request, context, head, conform(desired, NARROW))
+    (document,) = request.partitions
+    desired = read_table(context.store, _desired_key(request, document.index))
+    compared = _compared(request, context, in_partition(conform(desired, NARROW), document.index)).collect()
     how = _how(request, full_send(compared))
     needed = compared.filter((~pl.col("in_source") | pl.col("untested")) & pl.col("has_payload"))
-    payload = head.payload(context.store).join(needed.select(ID), on=ID, how="semi", maintain_order="left")
-    rows = encode.full_rows(compared, desired, payload, how, head.index, request.refresh.sequence)
+    payload = payload_of(context.store, document).join(needed.select(ID), on=ID, how="semi", maintain_order="left")
+    rows = encode.full_rows(compared, desired, payload, how, request.refresh.sequence)
     if not rows.sent.height:
         return EncodeResult()
-    sent = write_table(context.store, table_key(request.prefix, Kind.SENT, f"{head.index:03}"), rows.sent)
-    file = _write_file(request, context.store, rows.sent, sent, head.index)
+    sent = write_table(context.store, table_key(request.prefix, Kind.SENT, f"{document.index:03}"), rows.sent)
+    file = _write_file(request, context.store, rows.sent, sent, document.index)
     deletes = None
     if rows.deletes.height:
-        deletes = write_table(context.store, table_key(request.prefix, Kind.DELETES, f"{head.index:03}"), rows.deletes)
+        deletes = write_table(
+            context.store, table_key(request.prefix, Kind.DELETES, f"{document.index:03}"), rows.deletes
+        )
     plan = PlanCounts(
         create=rows.created.height,
         update=rows.changed.height,
@@ -87,13 +89,11 @@ def _write_file(request: EncodeRequest, store: LocalStore, rows: pl.DataFrame, s
 
 
 def _batch(request: EncodeRequest, context: Context) -> EncodeResult:
-    frames = []
-    for each in request.partitions:
-        head = Head.load(context.store, each)
-        desired = conform(read_table(context.store, _desired_key(request, each.index), list(NARROW)), NARROW)
-        compared = _compared(request, context, head, desired)
-        frames.append(encode.batch_rows(compared, request.fields, each.index, request.refresh.sequence))
-    rows = pl.concat(frames).sort("_partition", ID) if frames else pl.DataFrame(schema=SENT)
+    desired = pl.concat(
+        in_partition(read_or_empty(context.store, _desired_key(request, each.index), NARROW), each.index)
+        for each in request.partitions
+    )
+    rows = encode.batch_rows(_compared(request, context, desired), request.fields, request.refresh.sequence)
     if request.item_ids:
         rows = rows.filter(pl.col(ID).is_in(list(request.item_ids)))
     bodies, more = encode.batch_bodies(
@@ -125,9 +125,10 @@ def _write_body(
     )
 
 
-def _compared(request: EncodeRequest, context: Context, head: Head, desired: pl.DataFrame) -> pl.DataFrame:
+def _compared(request: EncodeRequest, context: Context, desired: pl.DataFrame) -> pl.LazyFrame:
+    heads = Heads.load(context.store, request.partitions)
     departures = departures_of(context.store, request.refresh)
-    return compare(desired, head.snapshot, departures, head.payload_ids, policy_of(request.guard), request.now)
+    return compare(desired, heads.snapshot, departures, heads.payload_ids, policy_of(request.guard), request.now)
 
 
 def _desired_key(request: EncodeRequest, index: int) -> str:

@@ -1,8 +1,8 @@
 """The state that the ledger names, as frames: what steps read first and write last."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 import polars as pl
@@ -12,31 +12,38 @@ from controller.preparing.objects import read_metadata, read_or_empty, read_tabl
 from controller.products.compare import DeparturePolicy, compare, counts
 from controller.products.departures import Generations
 from controller.products.fields import ID
+from controller.products.partition import PARTITION
 from controller.products.tables import DEPARTURES, SNAPSHOT, Kind
 from controller.stores.local import LocalStore
 
 MEMORY = "memory"
+IDS = pl.Schema({ID: pl.String})
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """One partition with what Meta acknowledged."""
+class Heads:
+    """What Meta acknowledged, for some partitions together; `_partition` says which a row belongs to."""
 
-    index: int
-    document: Partition
     snapshot: pl.DataFrame
     payload_ids: pl.DataFrame
 
     @classmethod
-    def load(cls, store: LocalStore, document: Partition) -> "Head":
-        snapshot = read_or_empty(store, document.snapshot, SNAPSHOT)
-        ids = pl.Schema({ID: pl.String})
-        return cls(document.index, document, snapshot, read_or_empty(store, document.payload, ids))
+    def load(cls, store: LocalStore, documents: Iterable[Partition]) -> "Heads":
+        ordered = sorted(documents, key=lambda each: each.index)
+        snapshots = [in_partition(read_or_empty(store, each.snapshot, SNAPSHOT), each.index) for each in ordered]
+        payloads = [in_partition(read_or_empty(store, each.payload, IDS), each.index) for each in ordered]
+        return cls(pl.concat(snapshots), pl.concat(payloads))
 
-    def payload(self, store: LocalStore, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        if self.document.payload is None:
-            return pl.DataFrame(schema={ID: pl.String, "_group_hash": pl.UInt64, "_static_hash": pl.UInt64})
-        return read_table(store, self.document.payload, columns)
+
+def in_partition(table: pl.DataFrame, index: int) -> pl.DataFrame:
+    return table.with_columns(pl.lit(index, dtype=pl.UInt16).alias(PARTITION))
+
+
+def payload_of(store: LocalStore, document: Partition) -> pl.DataFrame:
+    """Rows of the last accepted full send."""
+    if document.payload is None:
+        return pl.DataFrame(schema={ID: pl.String, "_group_hash": pl.UInt64, "_static_hash": pl.UInt64})
+    return read_table(store, document.payload)
 
 
 def policy_of(guard: GuardPolicy) -> DeparturePolicy:
@@ -76,18 +83,14 @@ def write_departures(store: LocalStore, prefix: str, table: pl.DataFrame, memory
 
 
 def pending_of(
-    head: Head, desired: pl.DataFrame, departures: pl.DataFrame, policy: DeparturePolicy, now: datetime
-) -> Pending:
-    found = counts(compare(desired, head.snapshot, departures, head.payload_ids, policy, now))
-    return Pending(
-        index=head.index,
-        creations=found.creations,
-        volatile=found.volatile,
-        static=found.static,
-        deletions=found.deletions,
-        kept_missing=found.kept_missing,
-        items_at_meta=found.items_at_meta,
-        acknowledged=found.acknowledged,
-        refused=found.refused,
-        unknown=found.unknown,
-    )
+    documents: Iterable[Partition],
+    heads: Heads,
+    desired: pl.DataFrame,
+    departures: pl.DataFrame,
+    policy: DeparturePolicy,
+    now: datetime,
+) -> tuple[Pending, ...]:
+    """Count what each partition owes Meta."""
+    found = counts(compare(desired, heads.snapshot, departures, heads.payload_ids, policy, now))
+    indices = sorted(each.index for each in documents)
+    return tuple(Pending(index=each, **(asdict(found[each]) if each in found else {})) for each in indices)

@@ -21,11 +21,20 @@ from controller.ports.preparing import (
     SourceCredentials,
 )
 from controller.preparing.context import Context
-from controller.preparing.heads import Head, Memory, departures_of, memory_of, pending_of, policy_of, write_departures
+from controller.preparing.heads import (
+    Heads,
+    Memory,
+    departures_of,
+    in_partition,
+    memory_of,
+    pending_of,
+    policy_of,
+    write_departures,
+)
 from controller.preparing.objects import read_metadata, read_or_empty, read_table, table_key, write_table
 from controller.products import mapping, partition, reading, rules
 from controller.products.departures import Departures, Guard, Look, advance, next_look_at
-from controller.products.fields import AVAILABILITY, ID
+from controller.products.fields import ID
 from controller.products.fingerprints import group_hash, row_hash, slot, static_hash
 from controller.products.partition import PARTITION, SlotRange
 from controller.products.records import Findings
@@ -40,6 +49,7 @@ SUPERSEDED_MAX = 16
 SAMPLES_MAX = 10
 HEAD_BYTES = 1 << 16
 CHECKS = "checks"
+_PLACED = (ID, "_group_hash")
 REFUSALS = frozenset(
     {
         "SourceUnreachable",
@@ -77,7 +87,7 @@ class Read:
 class Rows:
     """What the source wants, wherever it came from, and the head that will stand for it."""
 
-    narrow: dict[int, pl.DataFrame]
+    narrow: pl.DataFrame
     stays: pl.DataFrame
     findings: list[RuleFinding]
     rejected: str | None
@@ -86,13 +96,13 @@ class Rows:
 
 
 def refresh(request: RefreshRequest, credentials: SourceCredentials, context: Context) -> RefreshResult:
-    heads = [Head.load(context.store, each) for each in request.partitions]
+    heads = Heads.load(context.store, request.partitions)
     rows = _read(request, credentials, context, heads) if request.read else _again(request, context, heads)
     return RefreshResult(refused=rows) if isinstance(rows, RefusedRead) else _compare(request, context, heads, rows)
 
 
 def _read(
-    request: RefreshRequest, credentials: SourceCredentials, context: Context, heads: list[Head]
+    request: RefreshRequest, credentials: SourceCredentials, context: Context, heads: Heads
 ) -> Rows | RefusedRead:
     digest = None
     try:
@@ -204,7 +214,7 @@ def _separated(whole: pl.DataFrame, found: list[RuleFinding], findings: Findings
     if entry.rejected_rows is RejectedRows.SEND:
         fit = pl.col(ID).is_not_null()
     again = pl.col("_order").is_in(twice.get_column("_order").implode())
-    accepted = whole.filter(fit & ~again).drop(REJECTED, "_order").sort(ID)
+    accepted = whole.filter(fit & ~again).drop(REJECTED, "_order")
     rejected = whole.filter(~fit & ~again).select(ID, line=reading.LINE, rules=REJECTED)
     repeated = twice.select(ID, line=reading.LINE, rules=pl.lit("id-duplicate"), kept_line="_kept_line")
     unnamed = bool(whole.get_column(ID).null_count())
@@ -259,9 +269,7 @@ def _must_be_enough(request: RefreshRequest, read: Read) -> None:
         raise Fault("SourceMalformed", Disposition.RETRY, f"the source has more than {request.limits.rows_max} rows")
 
 
-def _placed(
-    request: RefreshRequest, context: Context, heads: list[Head], read: Read, digest: str, version: Version
-) -> Rows:
+def _placed(request: RefreshRequest, context: Context, heads: Heads, read: Read, digest: str, version: Version) -> Rows:
     """Give every accepted row its hashes and its partition, and write the tables."""
     columns = read.accepted.columns
     whole = read.accepted.with_columns(_group_hash=group_hash(columns), _static_hash=static_hash(columns)).with_columns(
@@ -314,49 +322,44 @@ def _rule_count(found: RuleFinding) -> RuleCount:
 
 def _write_partitions(
     request: RefreshRequest, context: Context, whole: pl.DataFrame
-) -> tuple[dict[int, pl.DataFrame], tuple[PartitionDesired, ...]]:
-    narrow: dict[int, pl.DataFrame] = {}
+) -> tuple[pl.DataFrame, tuple[PartitionDesired, ...]]:
     named: list[PartitionDesired] = []
     for each in request.partitions:
-        rows = whole.filter(pl.col(PARTITION) == each.index).drop(PARTITION)
+        alone = len(request.partitions) == 1
+        rows = (whole if alone else whole.filter(pl.col(PARTITION) == each.index)).drop(PARTITION)
         key = write_table(context.store, table_key(request.prefix, Kind.DESIRED, f"{each.index:03}"), rows)
-        narrow[each.index] = rows.select(NARROW.names())
         named.append(PartitionDesired(index=each.index, desired=key, rows=rows.height))
-    return narrow, tuple(named)
+    return whole.select(*NARROW, PARTITION), tuple(named)
 
 
-def _homes(request: RefreshRequest, context: Context, heads: list[Head], rows: pl.DataFrame) -> pl.Series:
-    held = partition.homes([(head.index, head.snapshot.filter("at_meta")) for head in heads])
-    placed = partition.homes(_previous_places(request, context))
-    ranges = [SlotRange(each.index, each.slot_from, each.slot_to) for each in request.partitions]
-    return partition.assign(rows, held, placed, ranges)
-
-
-def _previous_places(request: RefreshRequest, context: Context) -> list[tuple[int, pl.DataFrame]]:
-    """Where the last refresh placed its rows, as far as those partitions still exist."""
-    if request.previous is None:
-        return []
+def _homes(request: RefreshRequest, context: Context, heads: Heads, rows: pl.DataFrame) -> pl.Series:
+    """Place every row. What the last refresh placed counts as far as its partitions still exist."""
+    held = partition.homes(heads.snapshot.filter("at_meta"))
     indices = {each.index for each in request.partitions}
-    return [
-        (each.index, read_table(context.store, each.desired, (ID, "_group_hash")).rename({"_group_hash": "group_hash"}))
-        for each in request.previous.partitions
-        if each.index in indices
-    ]
+    earlier = [each for each in request.previous.partitions if each.index in indices] if request.previous else []
+    placed = [in_partition(read_table(context.store, each.desired, _PLACED), each.index) for each in earlier]
+    known = (
+        pl.concat(placed)
+        if placed
+        else pl.DataFrame(schema={ID: pl.String, "_group_hash": pl.UInt64, PARTITION: pl.UInt16})
+    )
+    ranges = [SlotRange(each.index, each.slot_from, each.slot_to) for each in request.partitions]
+    return partition.assign(rows, held, partition.homes(known.rename({"_group_hash": "group_hash"})), ranges)
 
 
-def _again(request: RefreshRequest, context: Context, heads: list[Head]) -> Rows:
+def _again(request: RefreshRequest, context: Context, heads: Heads) -> Rows:
     """Take the rows of the last accepted read once more."""
     previous = request.previous
     if previous is None:
         raise Fault("PreparingFailed", Disposition.DEFECT, "there is no accepted read yet that could be compared again")
     memory = memory_of(context.store, previous)
     rejected = read_or_empty(context.store, memory.rejected, REJECTED_SCHEMA)
-    narrow = {
-        each.index: conform(read_table(context.store, each.desired, list(NARROW)), NARROW)
-        for each in previous.partitions
-    }
+    narrow = pl.concat(
+        in_partition(read_or_empty(context.store, each.desired, NARROW), each.index) for each in previous.partitions
+    )
     head = previous
-    if sorted(narrow) != sorted(each.index for each in request.partitions) or _misplaced(narrow, heads):
+    indices = {each.index for each in request.partitions}
+    if indices != {each.index for each in previous.partitions} or _misplaced(narrow, heads):
         head, narrow = _moved(request, context, heads, previous)
     stays = _stays(request.items, rejected)
     return Rows(narrow, stays, _findings_again(context, memory.rejected), memory.rejected, memory.complete, head)
@@ -370,30 +373,29 @@ def _findings_again(context: Context, rejected: str | None) -> list[RuleFinding]
     return [RuleFinding(each.rule, each.level, each.count, each.message, each.sample_ids) for each in counts]
 
 
-def _misplaced(narrow: dict[int, pl.DataFrame], heads: list[Head]) -> bool:
+def _misplaced(narrow: pl.DataFrame, heads: Heads) -> bool:
     """Tell whether Meta holds an item elsewhere than the last refresh placed it."""
-    held = partition.homes([(head.index, head.snapshot.filter("at_meta")) for head in heads])
-    placed = partition.homes([(index, rows.rename({"_group_hash": "group_hash"})) for index, rows in narrow.items()])
-    both = placed.join(held.select(ID, held_at=PARTITION), on=ID, how="inner", maintain_order="left")
+    held = heads.snapshot.filter("at_meta").select(ID, held_at=PARTITION)
+    both = narrow.select(ID, PARTITION).join(held, on=ID, how="inner")
     return bool(both.select((pl.col(PARTITION) != pl.col("held_at")).any()).item())
 
 
 def _moved(
-    request: RefreshRequest, context: Context, heads: list[Head], previous: RefreshHead
-) -> tuple[RefreshHead, dict[int, pl.DataFrame]]:
+    request: RefreshRequest, context: Context, heads: Heads, previous: RefreshHead
+) -> tuple[RefreshHead, pl.DataFrame]:
     """Place the rows of the last read anew, because the partitions or the homes are others now."""
     tables = [read_table(context.store, each.desired) for each in previous.partitions]
-    whole = pl.concat(tables, how="diagonal").sort(ID)
+    whole = pl.concat(tables, how="diagonal")
     narrow, named = _write_partitions(request, context, whole.with_columns(_homes(request, context, heads, whole)))
     return previous.model_copy(update={"partitions": named}), narrow
 
 
-def _compare(request: RefreshRequest, context: Context, heads: list[Head], rows: Rows) -> RefreshResult:
+def _compare(request: RefreshRequest, context: Context, heads: Heads, rows: Rows) -> RefreshResult:
     outcome = advance(
         departures_of(context.store, request.previous),
         memory_of(context.store, request.previous).generations,
-        _at_meta(heads),
-        pl.concat([each.select(ID, AVAILABILITY) for each in rows.narrow.values()]),
+        heads.snapshot.filter("at_meta").unique(ID, keep="first", maintain_order=True),
+        rows.narrow,
         rows.stays,
         _guard(request.guard, heads),
         Look(request.now, rows.complete, request.interval),
@@ -403,7 +405,7 @@ def _compare(request: RefreshRequest, context: Context, heads: list[Head], rows:
     key = write_departures(context.store, request.prefix, outcome.table, memory)
     head = rows.head.model_copy(update={"departures": key})
     policy = policy_of(request.guard)
-    pending = tuple(pending_of(each, rows.narrow[each.index], outcome.table, policy, request.now) for each in heads)
+    pending = pending_of(request.partitions, heads, rows.narrow, outcome.table, policy, request.now)
     return RefreshResult(
         head=head,
         pending=pending,
@@ -417,16 +419,8 @@ def _compare(request: RefreshRequest, context: Context, heads: list[Head], rows:
     )
 
 
-def _at_meta(heads: list[Head]) -> pl.DataFrame:
-    frames = [
-        head.snapshot.filter("at_meta").select(ID, AVAILABILITY, pl.lit(head.index, dtype=pl.UInt16).alias(PARTITION))
-        for head in heads
-    ]
-    return pl.concat(frames).unique(ID, keep="first", maintain_order=True)
-
-
-def _guard(policy: GuardPolicy, heads: list[Head]) -> Guard:
-    now_at_meta = sum(int(head.snapshot.get_column("at_meta").sum()) for head in heads)
+def _guard(policy: GuardPolicy, heads: Heads) -> Guard:
+    now_at_meta = int(heads.snapshot.get_column("at_meta").sum())
     return Guard(
         max_delete_percent=policy.max_delete_percent,
         always_allow=policy.always_allow,
@@ -439,7 +433,7 @@ def _guard(policy: GuardPolicy, heads: list[Head]) -> Guard:
     )
 
 
-def _held(request: RefreshRequest, context: Context, outcome: Departures, heads: list[Head]) -> Held | None:
+def _held(request: RefreshRequest, context: Context, outcome: Departures, heads: Heads) -> Held | None:
     if outcome.held_digest is None:
         return None
     key = f"{request.prefix}/held-{outcome.held_digest.removeprefix('sha256:')}.txt"

@@ -12,6 +12,7 @@ import polars as pl
 
 from controller.products.fields import AVAILABILITY, ID, OUT_OF_STOCK, VOLATILE
 from controller.products.fingerprints import row_hash
+from controller.products.partition import PARTITION
 from controller.products.tables import Leaving, Stage, State, known
 
 REPEAT_AFTER = timedelta(hours=24)
@@ -67,8 +68,10 @@ def compare(
     payload_ids: pl.DataFrame,
     policy: DeparturePolicy,
     now: datetime,
-) -> pl.DataFrame:
-    """Return one row per id of source or snapshot. The volatile columns hold the values that Meta should have.
+) -> pl.LazyFrame:
+    """Return one row per id of source or snapshot, by partition and id. Of every table, `_partition` says which.
+
+    The volatile columns hold the values that Meta should have. Beside them:
 
     `in_source`, `at_meta`   where the item is
     `drop`                   it leaves for good with the next replace
@@ -85,24 +88,30 @@ def compare(
         .with_columns(_answered(now))
         .with_columns(_differences())
         .with_columns(_pending())
-        .sort(ID)
-        .collect()
+        .sort(PARTITION, ID)
     )
 
 
-def counts(compared: pl.DataFrame) -> Counts:
-    one = compared.select(
-        creations=pl.col("creation").sum(),
-        volatile=any_pending(VOLATILE).sum(),
-        static=pl.col("static_pending").sum(),
-        deletions=pl.col("drop").sum(),
-        kept_missing=_kept_missing().sum(),
-        items_at_meta=pl.col("at_meta").sum(),
-        **{state.lower(): (pl.col("state") == state).sum() for state in State},
-    ).row(0, named=True)
-    if one["deletions"] and _deletions_blocked(compared):
-        one["deletions"] = 0
-    return Counts(**one)
+def counts(compared: pl.LazyFrame) -> dict[int, Counts]:
+    """Count per partition. Deletions that the next full send could not carry out are not pending."""
+    waiting = pl.col("untested") & ~pl.col("drop") & ~_substitutable() & pl.col("answered")
+    found = (
+        compared.group_by(PARTITION, maintain_order=True)
+        .agg(
+            creations=pl.col("creation").sum(),
+            volatile=any_pending(VOLATILE).sum(),
+            static=pl.col("static_pending").sum(),
+            deletions=pl.col("drop").sum(),
+            kept_missing=_kept_missing().sum(),
+            items_at_meta=pl.col("at_meta").sum(),
+            blocked=(_kept_missing() | pl.col("uncleared") | waiting).any(),
+            **{state.lower(): (pl.col("state") == state).sum() for state in State},
+        )
+        .with_columns(deletions=pl.when("blocked").then(0).otherwise(pl.col("deletions")))
+        .drop("blocked")
+        .collect()
+    )
+    return {row.pop(PARTITION): Counts(**row) for row in found.iter_rows(named=True)}
 
 
 def any_pending(fields: Iterable[str]) -> pl.Expr:
@@ -139,17 +148,11 @@ def _kept_missing() -> pl.Expr:
     return pl.col("at_meta") & ~pl.col("in_source") & ~pl.col("drop") & ~pl.col("has_payload")
 
 
-def _deletions_blocked(compared: pl.DataFrame) -> bool:
-    """Tell whether the next full send could not delete either: then nothing is pending until something else changes."""
-    waiting = pl.col("untested") & ~pl.col("drop") & ~_substitutable() & pl.col("answered")
-    return bool(compared.select((_kept_missing() | pl.col("uncleared") | waiting).any()).item())
-
-
 def _joined(
     desired: pl.DataFrame, snapshot: pl.DataFrame, departures: pl.DataFrame, payload_ids: pl.DataFrame
 ) -> pl.LazyFrame:
     source = desired.lazy().select(
-        ID, *VOLATILE, "_group_hash", source_static="_static_hash", in_source=pl.lit(value=True)
+        ID, PARTITION, *VOLATILE, "_group_hash", source_static="_static_hash", in_source=pl.lit(value=True)
     )
     held = (
         snapshot.lazy()
@@ -157,12 +160,12 @@ def _joined(
         .with_columns(in_snapshot=pl.lit(value=True))
     )
     leaving = departures.lazy().select(ID, "kind", "stage", "cleared_at")
-    payload = payload_ids.lazy().select(ID, has_payload=pl.lit(value=True))
+    payload = payload_ids.lazy().select(ID, PARTITION, has_payload=pl.lit(value=True))
     flags = ("in_source", "in_snapshot", "at_meta", "has_payload", *(known(name) for name in VOLATILE))
     return (
-        source.join(held, on=ID, how="full", coalesce=True, maintain_order="left_right")
-        .join(leaving, on=ID, how="left", maintain_order="left")
-        .join(payload, on=ID, how="left", maintain_order="left")
+        source.join(held, on=[ID, PARTITION], how="full", coalesce=True)
+        .join(leaving, on=ID, how="left")
+        .join(payload, on=[ID, PARTITION], how="left")
         .with_columns(pl.col(flags).fill_null(value=False))
     )
 

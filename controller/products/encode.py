@@ -16,7 +16,8 @@ from isal import isal_zlib
 from controller.products.compare import FullSend, acknowledged, any_pending, pending
 from controller.products.fields import ID, QUANTITY, VOLATILE, in_order
 from controller.products.fingerprints import row_hash
-from controller.products.tables import ALL_VOLATILE, SENT, bit, conform
+from controller.products.partition import PARTITION
+from controller.products.tables import ALL_VOLATILE, SENT, bit
 
 GZIP_LEVEL = 2
 """ISA-L: 12 % more bytes than zlib's default at a sixteenth of the time."""
@@ -37,7 +38,7 @@ class FullRows:
 
 
 def full_rows(
-    compared: pl.DataFrame, desired: pl.DataFrame, payload: pl.DataFrame, how: FullSend, partition: int, sequence: int
+    compared: pl.DataFrame, desired: pl.DataFrame, payload: pl.DataFrame, how: FullSend, sequence: int
 ) -> FullRows:
     """Put together every row of a full send: from the source, or the kept one, with the volatile values to be sent."""
     stays = compared.filter((pl.col("in_source") | pl.col("at_meta")) & ~pl.col("drop"))
@@ -45,7 +46,7 @@ def full_rows(
     head = stays.select(
         ID,
         *(pl.when(swapped).then(pl.col(acknowledged(name))).otherwise(pl.col(name)).alias(name) for name in VOLATILE),
-        _partition=pl.lit(partition, dtype=pl.UInt16),
+        PARTITION,
         _full=pl.lit(value=True),
         _volatile=pl.lit(ALL_VOLATILE, dtype=pl.UInt8),
         _kept=~pl.col("in_source") | swapped,
@@ -94,8 +95,8 @@ def replace_file(sent: pl.DataFrame) -> Iterator[bytes]:
     yield gzip.flush()
 
 
-def batch_rows(compared: pl.DataFrame, fields: Sequence[str], partition: int, sequence: int) -> pl.DataFrame:
-    """Items at Meta with a volatile value to be sent, as a `sent` table."""
+def batch_rows(compared: pl.LazyFrame, fields: Sequence[str], sequence: int) -> pl.DataFrame:
+    """Items at Meta with a volatile value to be sent, as a `sent` table, by partition and id."""
     chosen = [name for name in VOLATILE if name in fields]
     if not chosen:
         return pl.DataFrame(schema=SENT)
@@ -104,7 +105,6 @@ def batch_rows(compared: pl.DataFrame, fields: Sequence[str], partition: int, se
     )
     rows = compared.filter(any_pending(chosen))
     rows = rows.with_columns(
-        _partition=pl.lit(partition),
         _full=pl.lit(value=False),
         _volatile=mask,
         _kept=~pl.col("in_source"),
@@ -113,7 +113,7 @@ def batch_rows(compared: pl.DataFrame, fields: Sequence[str], partition: int, se
         _group_hash=pl.lit(None),
         _static_hash=pl.lit(None),
     )
-    return conform(rows, SENT)
+    return rows.select(pl.col(name).cast(dtype) for name, dtype in SENT.items()).collect()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,9 @@ class SlotRange:
     last: int
 
 
-def homes(tables: Sequence[tuple[int, pl.DataFrame]]) -> pl.DataFrame:
-    """Combine (partition index, table with ids and `group_hash`): one row per id, the lowest index where several."""
-    columns = [pl.col(ID), pl.col("group_hash")]
-    frames = [table.select(*columns, pl.lit(index, dtype=pl.UInt16).alias(PARTITION)) for index, table in tables]
-    if not frames:
-        return pl.DataFrame(schema={ID: pl.String, "group_hash": pl.UInt64, PARTITION: pl.UInt16})
-    return pl.concat(frames).unique(ID, keep="first", maintain_order=True)
+def homes(table: pl.DataFrame) -> pl.DataFrame:
+    """Reduce ids with `group_hash` and `_partition` to one home per id: the lowest index where there are several."""
+    return table.select(ID, "group_hash", PARTITION).sort(PARTITION).unique(ID, keep="first", maintain_order=True)
 
 
 def assign(rows: pl.DataFrame, held: pl.DataFrame, placed: pl.DataFrame, ranges: Sequence[SlotRange]) -> pl.Series:

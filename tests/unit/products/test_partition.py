@@ -23,9 +23,12 @@ def rows(items: Sequence[tuple[str, str | None]]) -> pl.DataFrame:
 
 
 def held(places: dict[int, Sequence[tuple[str, str | None]]]) -> pl.DataFrame:
-    return partition.homes(
-        [(index, rows(each).rename({"_group_hash": "group_hash"})) for index, each in places.items()]
-    )
+    frames = [
+        rows(each).select("id", pl.lit(index, dtype=pl.UInt16).alias("_partition"), group_hash="_group_hash")
+        for index, each in places.items()
+    ]
+    schema = {"id": pl.String, "group_hash": pl.UInt64, "_partition": pl.UInt16}
+    return partition.homes(pl.concat(frames, how="diagonal") if frames else pl.DataFrame(schema=schema))
 
 
 def assign(
