@@ -103,7 +103,7 @@ def _ready(view: View) -> Verdict:
     if _loaded(view.ledger):
         return true(ConditionType.READY, "Available", f"catalog {view.catalog_id} is loaded")
     if view.source_fault is not None:
-        message = view.source_fault.message + retry_text(view.now, view.source_retry_at)
+        message = _of_source(view, view.source_fault) + retry_text(view.now, view.source_retry_at)
         return false(ConditionType.READY, view.source_fault.reason, message)
     if fault is not None and fault.reason != "Progressing":
         return false(ConditionType.READY, fault.reason, fault.message + retry_text(view.now, fault.retry_at))
@@ -199,8 +199,17 @@ def _source(view: View) -> Verdict:
     fault = view.source_fault
     if fault is None:
         return absent(ConditionType.SOURCE_UNHEALTHY)
-    message = f"{fault.message}; the last good state stays{retry_text(view.now, view.source_retry_at)}"
+    message = f"{_of_source(view, fault)}; the last good state stays{retry_text(view.now, view.source_retry_at)}"
     return true(ConditionType.SOURCE_UNHEALTHY, fault.reason, message)
+
+
+def _of_source(view: View, fault: Fault) -> str:
+    """Name the entry that is meant; where the fault names a field it is told as it is."""
+    return fault.message if fault.message.startswith("spec.") else f"{_entry(view)}: {fault.message}"
+
+
+def _entry(view: View) -> str:
+    return f"spec.items[{view.catalog.spec.items[0].name}]"
 
 
 def _issues(view: View) -> Verdict:

@@ -1,7 +1,7 @@
 """Conditions as the outcome of one look: each kind decides its verdicts, and they are put together in one place."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from controller.api.conditions import (
     Condition,
@@ -84,4 +84,5 @@ def retry_text(now: datetime, again_at: datetime | None) -> str:
     """When the next try is, to the minute, so that a message does not change with every look."""
     if again_at is None:
         return ""
-    return f"; next try by {max(again_at, now).strftime('%H:%M')} UTC"
+    by = max(again_at, now) + timedelta(minutes=1) - timedelta(microseconds=1)
+    return f"; next try by {by.strftime('%H:%M')} UTC"

@@ -236,6 +236,9 @@ class Stage:
         assert found is not None, f"there is no {kind.KIND} {name}"
         return found
 
+    def require_catalog(self) -> Catalog:
+        return self.require(Catalog, CATALOG)
+
     def all(self, kind: type[R]) -> list[R]:
         return [kind.from_wire(wire) for wire in self.world.server.all(kind)]
 
