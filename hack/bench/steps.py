@@ -1,0 +1,101 @@
+"""The product's own steps as whole processes, exactly as the operator starts them: `python -m controller prepare`."""
+
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from controller.api.v1alpha1.items import ItemsEntry, Source, VolumeSource
+from controller.ports import preparing as documents
+from controller.stores.local import LocalStore
+from hack.bench.measure import Measured, run
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+GUARD = documents.GuardPolicy(
+    max_delete_percent=50, always_allow=100, max_out_of_stock_percent=50, grace=timedelta(days=90)
+)
+
+
+class Bench:
+    """One store and one catalog with a single partition."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.sequence = 0
+        self.store = LocalStore(self.directory / "store")
+        self.store.claim_identity("bench")
+        self.partition = documents.Partition(index=0, slot_from=0, slot_to=4095)
+        self.head: documents.RefreshHead | None = None
+
+    def _step(self, name: str, request: documents.Request) -> tuple[documents.Result, Measured]:
+        question = self.directory / f"{name}-request.json"
+        answer = self.directory / f"{name}-result.json"
+        question.write_bytes(documents.REQUESTS.dump_json(request))
+        command = [sys.executable, "-m", "controller", "prepare", str(question), str(answer)]
+        measured = run(command, log=self.directory / f"{name}.log")
+        result = documents.RESULTS.validate_json(answer.read_bytes())
+        if result.step == "Failed":
+            raise RuntimeError(f"{name}: {result.reason}: {result.message}")
+        return result, measured
+
+    def refresh(self, export: Path) -> Measured:
+        self.sequence += 1
+        entry = ItemsEntry(name="products", source=Source(volume=VolumeSource(name="bench", path=export.name)))
+        request = documents.RefreshRequest(
+            store=self.store.url,
+            prefix=f"bench/refresh-{self.sequence}",
+            catalog_id="1",
+            now=NOW + timedelta(hours=self.sequence),
+            items=entry,
+            configuration_digest="bench",
+            sequence=self.sequence,
+            interval=timedelta(minutes=5),
+            layout_id=1,
+            partitions=(self.partition,),
+            previous=self.head,
+            guard=GUARD,
+            source_roots=(documents.SourceRoot(name="bench", directory=str(export.parent)),),
+        )
+        result, measured = self._step(f"refresh-{self.sequence}", request)
+        assert isinstance(result, documents.RefreshResult)
+        if result.refused is not None:
+            raise RuntimeError(f"the export was refused: {result.refused.message}")
+        self.head = result.head
+        return measured
+
+    def encode(self, method: documents.Method, calls_max: int = 1) -> tuple[documents.EncodeResult, Measured]:
+        assert self.head is not None
+        request = documents.EncodeRequest(
+            store=self.store.url,
+            prefix=f"bench/encode-{method}-{self.sequence}",
+            catalog_id="1",
+            now=NOW + timedelta(hours=self.sequence),
+            method=method,
+            partitions=(self.partition,),
+            refresh=self.head,
+            guard=GUARD,
+            update_only=method is documents.Method.REPLACE_FEED,
+            calls_max=calls_max,
+        )
+        result, measured = self._step(f"encode-{method}-{self.sequence}", request)
+        assert isinstance(result, documents.EncodeResult)
+        return result, measured
+
+    def acknowledge(self, method: documents.Method, encoded: documents.EncodeResult) -> Measured:
+        assert self.head is not None
+        request = documents.AcknowledgeRequest(
+            store=self.store.url,
+            prefix=f"bench/acknowledge-{method}-{self.sequence}",
+            catalog_id="1",
+            now=NOW + timedelta(hours=self.sequence),
+            method=method,
+            update_only=encoded.update_only,
+            partitions=(self.partition,),
+            receipts=tuple(documents.Receipt(sent=file.sent, fate=documents.Fate.APPLIED) for file in encoded.files),
+            deletes=encoded.deletes,
+            refresh=self.head,
+            guard=GUARD,
+        )
+        result, measured = self._step(f"acknowledge-{method}-{self.sequence}", request)
+        assert isinstance(result, documents.AcknowledgeResult)
+        self.partition = result.partitions[0]
+        return measured
