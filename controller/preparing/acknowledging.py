@@ -86,9 +86,11 @@ def _judged(store: LocalStore, receipt: Receipt, lines: list[Line]) -> pl.DataFr
     back = None
     if receipt.read_back is not None:
         back = verify.compare_back(sent, verify.items(_content(store, receipt.read_back)))
+    # A warning that recommends a field we did not send takes nothing back of what was sent.
+    about_us = [line for line in lines if line.severity == "fatal" or line.field is None or line.field in sent.columns]
     return acknowledge.judge(
         sent,
-        acknowledge.answers(lines),
+        acknowledge.answers(about_us),
         back,
         applied=receipt.fate is Fate.APPLIED,
         unnamed=receipt.unnamed_refused > 0,

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped] # published without types
+import psutil
 from pydantic import ValidationError
 
 from controller.faults import Disposition, Fault

@@ -1,13 +1,12 @@
 """The step `Refresh`: read, map, check, place, compare; decide what may leave. Once for all partitions."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 import polars as pl
 
-from controller.api.v1alpha1.items import Compression, FileType, ItemsEntry, RejectedRows
+from controller.api.v1alpha1.items import ItemsEntry, RejectedRows
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import (
     GuardPolicy,
@@ -32,16 +31,14 @@ from controller.preparing.heads import (
     write_departures,
 )
 from controller.preparing.objects import read_metadata, read_or_empty, read_table, table_key, write_table
-from controller.products import mapping, partition, reading, rules
+from controller.preparing.source_rows import Read, Version, fetch, read_rows
+from controller.products import partition
 from controller.products.departures import Departures, Guard, Look, advance, next_look_at
 from controller.products.fields import ID
-from controller.products.fingerprints import group_hash, row_hash, slot, static_hash
 from controller.products.partition import PARTITION, SlotRange
-from controller.products.records import Findings
-from controller.products.rules import REJECTED, RuleFinding
-from controller.products.tables import NARROW, Kind, Leaving, Stage, conform
+from controller.products.rules import RuleFinding
+from controller.products.tables import NARROW, Kind, Leaving, Stage
 from controller.products.tables import REJECTED as REJECTED_SCHEMA
-from controller.sources import spool, volume
 from controller.sources.spool import Spool
 from controller.stores.local import storage_fault
 
@@ -62,25 +59,6 @@ REFUSALS = frozenset(
     }
 )
 """Faults that say that this read does not count; every other fault ends the step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """Which version of the source was delivered."""
-
-    etag: str | None
-    last_modified: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Rows of one accepted read."""
-
-    accepted: pl.DataFrame
-    rejected: pl.DataFrame
-    findings: list[RuleFinding]
-    complete: bool
-    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +85,13 @@ def _read(
     digest = None
     try:
         with Spool(context.store.spool_directory(), request.limits.source_bytes_max) as spooled:
-            version = _fetch(request, credentials, context, spooled)
+            version = fetch(request, credentials, context, spooled)
             digest = spooled.digest
             quiet = _quiet(request, digest, version)
             if quiet is not None:
                 return _again(quiet, context, heads)
             _refuse_older(request, digest, version)
-            read = _rows(request.items, spooled, request.limits.line_bytes_max)
+            read = read_rows(request.items, spooled, request.limits.line_bytes_max)
         _must_be_enough(request, read)
     except Fault as fault:
         if fault.reason not in REFUSALS:
@@ -122,20 +100,6 @@ def _read(
     except OSError as error:  # of our own disk: what a source says is a Fault by now
         raise storage_fault(error, "spooling the source") from error
     return _placed(request, context, heads, read, digest, version)
-
-
-def _fetch(request: RefreshRequest, credentials: SourceCredentials, context: Context, spooled: Spool) -> Version:
-    source = request.items.source
-    packed = {Compression.NONE: False, Compression.GZIP: True}.get(request.items.format.compression)
-    if source.volume is not None:
-        path = volume.locate(source.volume.name, source.volume.path, request.source_roots)
-        etag = volume.version(path)
-        spooled.fill(spool.decompressed(volume.read(path), gzip=packed))
-        return Version(etag, None)
-    with context.http(request.allowed_networks).open(source, credentials) as delivery:
-        pieces = spool.decompressed(delivery.pieces, gzip=True) if delivery.gzip else delivery.pieces
-        spooled.fill(spool.decompressed(pieces, gzip=packed))
-        return Version(delivery.etag, delivery.last_modified)
 
 
 def _quiet(request: RefreshRequest, digest: str, version: Version) -> RefreshRequest | None:
@@ -169,87 +133,6 @@ def _earlier(one: str | None, other: str | None) -> bool:
         return False
 
 
-def _rows(entry: ItemsEntry, spooled: Spool, line_bytes_max: int) -> Read:
-    """Parse, map, check. What a row is called stays with it as its line."""
-    shape = _shape(entry, spooled.head(HEAD_BYTES))
-    findings = Findings()
-    frames = list(reading.read(spooled.pieces(), shape, findings, line_bytes_max=line_bytes_max))
-    columns = list(dict.fromkeys(name for frame in frames for name in frame.columns if name != reading.LINE))
-    if not any(frame.height for frame in frames) and not findings.bad_rows:
-        raise Fault("SourceEmpty", Disposition.RETRY, "the source has no rows; nothing was changed")
-    plan = mapping.plan(entry, columns)
-    checked = list(_checked(frames, plan, entry))
-    whole = pl.concat([frame for frame, _ in checked])
-    named = rules.merge([each for _, found in checked for each in found])
-    return _separated(whole, named, findings, entry)
-
-
-def _shape(entry: ItemsEntry, head: bytes) -> reading.Shape:
-    if entry.format.type is FileType.JSON_LINES:
-        return reading.Shape(None)
-    if entry.format.type is FileType.TSV:
-        return reading.Shape("\t")
-    if entry.format.delimiter != "Auto":
-        return reading.Shape(entry.format.delimiter)
-    if entry.format.type is FileType.CSV:
-        return reading.Shape(reading.detect_delimiter(head))
-    return reading.detect(head)
-
-
-def _checked(
-    frames: list[pl.DataFrame], plan: mapping.MappingPlan, entry: ItemsEntry
-) -> Iterator[tuple[pl.DataFrame, list[RuleFinding]]]:
-    named = rules.rules_for(plan.fields)
-    for frame in frames:
-        mapped = rules.normalise(mapping.apply(frame, plan, keep=(reading.LINE,)), entry.currency)
-        yield rules.check(mapped, named)
-
-
-def _separated(whole: pl.DataFrame, found: list[RuleFinding], findings: Findings, entry: ItemsEntry) -> Read:
-    """Tell accepted from rejected rows; of rows with one id, keep one and name the others."""
-    whole = whole.with_row_index("_order")
-    twice = rules.duplicates(whole.select(ID, reading.LINE, REJECTED, "_order"))
-    found = [*found, *_duplicate_finding(twice), *_malformed_finding(findings)]
-    fit = pl.col(REJECTED).is_null()
-    if entry.rejected_rows is RejectedRows.SEND:
-        fit = pl.col(ID).is_not_null()
-    again = pl.col("_order").is_in(twice.get_column("_order").implode())
-    accepted = whole.filter(fit & ~again).drop(REJECTED, "_order")
-    rejected = whole.filter(~fit & ~again).select(ID, line=reading.LINE, rules=REJECTED)
-    repeated = twice.select(ID, line=reading.LINE, rules=pl.lit("id-duplicate"), kept_line="_kept_line")
-    unnamed = bool(whole.get_column(ID).null_count())
-    return Read(
-        accepted=accepted,
-        rejected=conform(pl.concat([rejected, repeated], how="diagonal"), REJECTED_SCHEMA).sort("line"),
-        findings=found,
-        complete=findings.complete and not unnamed,
-        rows=whole.height + findings.bad_rows,
-    )
-
-
-def _duplicate_finding(twice: pl.DataFrame) -> list[RuleFinding]:
-    if not twice.height:
-        return []
-    one = twice.row(0, named=True)
-    message = (
-        "id must be unique: Meta drops every row of a repeated one, so the first good row is kept; "
-        f"e.g. {one[ID]} on lines {one['_kept_line']} and {one[reading.LINE]}"
-    )
-    samples = tuple(twice.get_column(ID).unique(maintain_order=True).head(SAMPLES_MAX).to_list())
-    return [RuleFinding("id-duplicate", "Error", twice.height, message, samples)]
-
-
-def _malformed_finding(findings: Findings) -> list[RuleFinding]:
-    if not findings.bad_rows:
-        return []
-    named = "; ".join(
-        f"line {bad.line_from}" + (f"–{bad.line_to}" if bad.line_to > bad.line_from else "") + f" {bad.reason}"
-        for bad in findings.samples[:3]
-    )
-    message = f"rows must be readable, until then nothing counts as gone: {named}"
-    return [RuleFinding("row-malformed", "Error", findings.bad_rows, message, ())]
-
-
 def _must_be_enough(request: RefreshRequest, read: Read) -> None:
     evidence = request.items.evidence
     readable = read.accepted.height + read.rejected.height
@@ -270,11 +153,8 @@ def _must_be_enough(request: RefreshRequest, read: Read) -> None:
 
 
 def _placed(request: RefreshRequest, context: Context, heads: Heads, read: Read, digest: str, version: Version) -> Rows:
-    """Give every accepted row its hashes and its partition, and write the tables."""
-    columns = read.accepted.columns
-    whole = read.accepted.with_columns(_group_hash=group_hash(columns), _static_hash=static_hash(columns)).with_columns(
-        _row_hash=row_hash(pl.col("_static_hash")), _slot=slot(pl.col("_group_hash"))
-    )
+    """Give every accepted row its partition, and write the tables."""
+    whole = read.accepted
     whole = whole.with_columns(_homes(request, context, heads, whole))
     narrow, named = _write_partitions(request, context, whole)
     rejected = _write_rejected(request, context, read)

@@ -59,8 +59,9 @@ class RuleFinding:
 def normalise(frame: pl.DataFrame, currency: str | None) -> pl.DataFrame:
     """Write ids, prices and enums in their one form. A value that has none stays as it is, for the rules to name."""
     columns = frame.columns
-    changes = {ID: pl.col(ID).str.normalize("NFC").str.strip_chars()}
-    changes |= {name: canonical_price(pl.col(name), currency) for name in PRICES if name in columns}
+    changes = {name: canonical_price(pl.col(name), currency) for name in PRICES if name in columns}
+    if frame.select((pl.col(ID).str.len_bytes() != pl.col(ID).str.len_chars()).any()).item():
+        changes[ID] = pl.col(ID).str.normalize("NFC").str.strip_chars()  # of ASCII, NFC changes nothing
     if AVAILABILITY in columns:
         changes[AVAILABILITY] = pl.col(AVAILABILITY).str.to_lowercase().str.replace_all("[ _]+", " ")
     if "condition" in columns:

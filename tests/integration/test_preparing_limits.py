@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped] # published without types
+import psutil
 import pytest
 
 from controller.faults import Disposition, Fault
