@@ -307,4 +307,5 @@ async def refusals(emulator: "Emulator", query: dict[str, str], _body: jsons.Jso
 
 @endpoint("GET", "/issues")
 async def issues(_emulator: "Emulator", _query: dict[str, str], _body: jsons.Json) -> Response:
+    """Diagnostics are not emulated yet: there are none."""
     return _json({"issues": []})

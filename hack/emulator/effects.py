@@ -26,7 +26,8 @@ from hack.emulator.world import Feed, Session, World
 SCATTER_ROWS_MAX = 20_000
 PACK_ROWS = 5_000
 LATE_SHARE = 0.3  # of the rows of a scattered session become effective after it finished
-DUE_AT_ONCE = 500  # effects taken from the table in one go
+DUE_AT_ONCE = 64  # effects taken from the table in one go
+DUPLICATES_CACHED = 256  # sessions whose duplicate ids are held in memory
 
 PART, RECORD = "\x1d", "\x1e"  # separate what is packed; see Uniform
 REPLACE, PATCH, CREATE, UPDATE, DELETE = "R", "P", "C", "U", "D"
@@ -283,7 +284,7 @@ class Effects:
         if found is None:
             row = self.db.execute("SELECT duplicates FROM keyset WHERE session = ?", (session.id,)).fetchone()
             found = frozenset(array("Q", row[0])) if row else frozenset()
-            if len(self._duplicates) > DUE_AT_ONCE:
+            if len(self._duplicates) >= DUPLICATES_CACHED:
                 self._duplicates.clear()
             self._duplicates[session.id] = found
         return found

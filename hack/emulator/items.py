@@ -156,14 +156,14 @@ class ItemTable:
         return int(self.db.execute(query, (catalog, owner)).fetchone()[0])
 
     def page(self, catalog: int, owner: int | None, *, after: int, limit: int) -> list[Item]:
-        """Items in the order of their numbers."""
-        where = "catalog = ? AND n > ?" if owner is None else "catalog = ? AND n > ? AND owner = ?"
+        """Items in the order of their numbers. The plus sign keeps SQLite from sorting the whole catalog."""
+        where = "+catalog = ? AND n > ?" if owner is None else "catalog = ? AND n > ? AND owner = ?"
         values = (catalog, after) if owner is None else (catalog, after, owner)
         query = f"SELECT {COLUMNS} FROM item WHERE {where} ORDER BY n LIMIT ?"  # noqa: S608
         return [Item(*row) for row in self.db.execute(query, (*values, limit))]
 
     def page_before(self, catalog: int, owner: int | None, *, before: int, limit: int) -> list[Item]:
-        where = "catalog = ? AND n < ?" if owner is None else "catalog = ? AND n < ? AND owner = ?"
+        where = "+catalog = ? AND n < ?" if owner is None else "catalog = ? AND n < ? AND owner = ?"
         values = (catalog, before) if owner is None else (catalog, before, owner)
         query = f"SELECT {COLUMNS} FROM item WHERE {where} ORDER BY n DESC LIMIT ?"  # noqa: S608
         return [Item(*row) for row in self.db.execute(query, (*values, limit))][::-1]

@@ -10,6 +10,7 @@ import http.client
 import io
 import itertools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -105,6 +106,7 @@ class Figures:
     rows: int
     answered_seconds: float
     done_seconds: float
+    cpu_seconds: float  # of the emulator; what a machine with other work on it can be compared by
     peak_rss_bytes: int
     counters: dict[str, object]
 
@@ -155,8 +157,13 @@ def peak_rss_bytes(pid: int) -> int:
     return 0
 
 
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def run_upload(client: Client, pid: int, feed: str, file: Path, what: str, rows: int) -> Figures:
-    started = time.monotonic()
+    started, cpu = time.monotonic(), cpu_seconds(pid)
     session = client.upload(feed, file)
     answered = time.monotonic() - started
     names = "end_time,num_detected_items,num_persisted_items,num_invalid_items,num_deleted_items,error_count"
@@ -168,7 +175,8 @@ def run_upload(client: Client, pid: int, feed: str, file: Path, what: str, rows:
         if time.monotonic() - started > GIVE_UP_SECONDS:
             raise TimeoutError(f"{what} did not end within {GIVE_UP_SECONDS:g} s: {counters}")
         time.sleep(POLL_SECONDS)  # noqa: TID251  # a process of its own is watched from outside
-    return Figures(what, rows, answered, time.monotonic() - started, peak_rss_bytes(pid), counters)
+    done, used = time.monotonic() - started, cpu_seconds(pid) - cpu
+    return Figures(what, rows, answered, done, used, peak_rss_bytes(pid), counters)
 
 
 def measure(rows: int, state: Path | None, directory: Path) -> list[Figures]:
@@ -204,6 +212,7 @@ def main() -> None:
         for one in measure(options.rows, options.state, Path(directory)):
             print(
                 f"{one.what}: answered {one.answered_seconds:.1f} s, done {one.done_seconds:.1f} s, "
+                f"processor {one.cpu_seconds:.1f} s, "
                 f"peak RSS {one.peak_rss_bytes / 2**20:.0f} MiB, {one.counters}",
                 flush=True,
             )

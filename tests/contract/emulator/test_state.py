@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from hack.emulator.app import Emulator
-from tests.contract.emulator.driver import PROMPT, Clock, create, feed_file, item, update
+from hack.emulator.fetching import Fetched
+from tests.contract.emulator.driver import PROMPT, Clock, Meta, create, feed_file, item, update
 from tests.contract.emulator.processes import Process, emulator
 
 SPEED = "40"
@@ -120,6 +121,33 @@ async def test_quotas_tokens_and_switches_survive_a_restart(tmp_path: Path) -> N
         again = await client.get("/v26.0/me", params={"access_token": "EAAkept"})
     assert again.json()["error"]["code"] == 4
     assert second.switches.platform_calls_per_hour == 2
+    second.close()
+
+
+async def test_a_stuck_upload_and_one_that_waits_for_its_file_survive_a_restart(tmp_path: Path) -> None:
+    clock = Clock()
+
+    async def fetcher(_url: str, _username: str, _password: str) -> Fetched:
+        return Fetched(200, feed_file([item("fetched")]))
+
+    first = Emulator(clock=clock, state=tmp_path, switches={**PROMPT, "upload_delay_seconds": 3})
+    async with Meta(clock, first, _client(first)) as meta:
+        catalog, feed = await meta.catalog_and_feed(deletion_enabled="false")
+        await meta.arm("stuck_upload", path="uploads")
+        stuck = await meta.upload(feed, [item(f"{n}") for n in range(40)], wait=False)
+        waiting = (await meta.post(f"/{feed}/uploads", url="http://shop.example/f.csv"))["id"]
+    first.close()
+    second = Emulator(clock=clock, state=tmp_path, fetcher=fetcher)
+    async with Meta(clock, second, _client(second)) as meta:
+        meta.wait(10)
+        await meta.get("/me")
+        meta.wait(100)
+        assert "end_time" not in await meta.session(stuck)
+        assert (await meta.session(waiting))["num_persisted_items"] == 1
+        found = set(await meta.truth(catalog))
+        assert "fetched" in found
+        assert 1 < len(found) < 41
+        assert (await meta.audit())["overlaps"] == 0
     second.close()
 
 

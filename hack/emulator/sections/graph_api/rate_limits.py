@@ -125,10 +125,11 @@ class Quotas:
         """Seconds until every window has room for one more call."""
         seen = self.calls.get(key, ())
         wait = 0.0
-        for window, most in limits(key[2], self.switches):
-            inside = [at for at in seen if at > now - window] if window < HOUR else list(seen)
-            if len(inside) >= most:
-                wait = max(wait, inside[len(inside) - most] + window - now)
+        for window, allowed in limits(key[2], self.switches):
+            most = max(1, allowed)
+            if len(seen) >= most:  # else no window can be full
+                inside = [at for at in seen if at > now - window]
+                wait = max(wait, inside[-most] + window - now) if len(inside) >= most else wait
         return wait
 
     def minutes(self, key: Key, now: float) -> float:
