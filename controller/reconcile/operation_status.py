@@ -5,6 +5,7 @@ The object may be gone (deleted by a person, or with its namespace): then nothin
 
 from datetime import datetime
 
+from controller.api import names
 from controller.api.conditions import ConditionType
 from controller.api.resource import ObjectKey
 from controller.api.v1alpha1.catalog_ledger import Intent, IntentState
@@ -20,6 +21,7 @@ from controller.api.v1alpha1.sync_operation import (
     SyncOperation,
     SyncOperationSpec,
     SyncOperationStatus,
+    Trigger,
     UploadStatus,
 )
 from controller.faults import Fault
@@ -140,10 +142,17 @@ class OperationReport:
             update = {**update, "phase": phase, "phase_since": now}
         if status.started_at is None:
             update = {**update, "started_at": now}
-        changed: SyncOperationStatus = status.model_copy(update=update)
+        changed: SyncOperationStatus = status.model_copy(update={**origin(found), **update})
         if not verdicts:
             verdicts = progress(None, working=True, message=f"phase {changed.phase}")
         await report(self._context, found, changed, verdicts)
+
+
+def origin(operation: SyncOperation) -> dict[str, object]:
+    """Why it was made, and on how many shards: the same for all its life."""
+    label = operation.metadata.labels.get(names.LABEL_TRIGGER)
+    trigger = Trigger(label) if label in set(Trigger) else Trigger.REQUEST
+    return {"trigger": trigger, "shard_count": len(operation.spec.shards)}
 
 
 def _message(group: documents.ErrorGroup) -> ItemMessage:

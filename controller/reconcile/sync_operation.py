@@ -3,14 +3,13 @@
 import logging
 from collections.abc import Callable
 
-from controller.api import names
 from controller.api.conditions import ConditionType
 from controller.api.resource import ObjectKey
 from controller.api.v1alpha1.catalog import Catalog
 from controller.api.v1alpha1.catalog_ledger import Claim, LedgerContent, PartitionRecord
 from controller.api.v1alpha1.common import Method
 from controller.api.v1alpha1.policies import ManagementPolicy
-from controller.api.v1alpha1.sync_operation import Phase, SyncOperation, SyncOperationStatus, Trigger
+from controller.api.v1alpha1.sync_operation import Phase, SyncOperation, SyncOperationStatus
 from controller.faults import Disposition, Fault
 from controller.planning.retention import ended
 from controller.planning.verdicts import absent, progress, true
@@ -18,6 +17,7 @@ from controller.reconcile.connections import Connections
 from controller.reconcile.context import Context
 from controller.reconcile.ledgers import LedgerBook
 from controller.reconcile.lifecycle import hold, let_go
+from controller.reconcile.operation_status import origin
 from controller.reconcile.outcome import Outcome
 from controller.reconcile.reporting import report
 from controller.reconcile.sending import Sending
@@ -173,9 +173,7 @@ class SyncOperations:
 def _status(operation: SyncOperation, phase: Phase, context: Context) -> SyncOperationStatus:
     now = context.clock.now()
     before = operation.status if operation.status_is_ours else SyncOperationStatus()
-    label = operation.metadata.labels.get(names.LABEL_TRIGGER)
-    trigger = Trigger(label) if label in set(Trigger) else Trigger.REQUEST
-    update: dict[str, object] = {"trigger": trigger, "shard_count": len(operation.spec.shards)}
+    update = origin(operation)
     if before.phase is not phase:
         update |= {"phase": phase, "phase_since": now}
     return before.model_copy(update=update)
