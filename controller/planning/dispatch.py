@@ -167,7 +167,9 @@ def _token(method: Method, items: ItemsRecord, records: tuple[PartitionRecord, .
     assert refresh is not None
     parts = [method, occasion, str(refresh.sequence), refresh.departures or ""]
     for record in records:
-        parts += [str(record.index), record.head_operation or "", str(record.pending.volatile)]
+        # What Meta took, not what was tried: an attempt that failed must not look like another operation.
+        taken = (record.last_full_at, record.last_batch_at)
+        parts += [str(record.index), *(at.isoformat() if at else "" for at in taken), str(record.pending.volatile)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
 
 

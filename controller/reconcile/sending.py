@@ -302,7 +302,8 @@ class Sending:
             if ready:
                 await self._acknowledge(ready, intents)
                 continue
-            await self._report.following(intents)
+            if not self._retry:  # else it would say in turns that it waits and that it goes on
+                await self._report.following(intents)
             await self._follow(intents)
 
     async def _follow(self, intents: tuple[Intent, ...]) -> None:

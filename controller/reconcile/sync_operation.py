@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from controller.api.conditions import ConditionType
 from controller.api.resource import ObjectKey
@@ -12,7 +13,8 @@ from controller.api.v1alpha1.policies import ManagementPolicy
 from controller.api.v1alpha1.sync_operation import Phase, SyncOperation, SyncOperationStatus
 from controller.faults import Disposition, Fault
 from controller.planning.retention import ended
-from controller.planning.verdicts import absent, progress, true
+from controller.planning.verdicts import absent, progress, retry_text, true
+from controller.ports.meta import Bucket
 from controller.reconcile.connections import Connections
 from controller.reconcile.context import Context
 from controller.reconcile.ledgers import LedgerBook
@@ -22,9 +24,13 @@ from controller.reconcile.outcome import Outcome
 from controller.reconcile.reporting import report
 from controller.reconcile.sending import Sending
 from controller.scheduling import ledger as transitions
+from controller.scheduling import quota
 from controller.scheduling.runner import Runner
 
 LOG = logging.getLogger(__name__)
+
+QUOTA_WAIT_MAX = timedelta(minutes=1)
+"""A batch takes its claims when the quota has room within this time."""
 
 
 class SyncOperations:
@@ -70,6 +76,7 @@ class SyncOperations:
         if catalog is None:
             raise Fault("CatalogNotFound", Disposition.STALLED, "the Catalog does not exist")
         self._require_sending_allowed(catalog, catalog_id)
+        self._require_quota(operation, catalog, catalog_id, ledger)
         wanted = self._records(operation, ledger)
         now = self._context.clock.now()
         settle = self._context.settings.timing.settle
@@ -136,6 +143,23 @@ class SyncOperations:
         if catalog.spec.suspend or connection.suspended:
             again_at = self._context.clock.now() + self._context.settings.timing.secret_poll
             raise Fault("Suspended", Disposition.RETRY, "suspended: nothing new starts", retry_at=again_at)
+
+    def _require_quota(
+        self, operation: SyncOperation, catalog: Catalog, catalog_id: str, ledger: LedgerContent
+    ) -> None:
+        """A batch that could not send for long must not keep its partitions from others meanwhile."""
+        if operation.spec.method != Method.ITEMS_BATCH or operation.spec.dry_run:
+            return
+        connection = self._connections.usable(catalog.namespace, catalog.spec.connection_ref.name, catalog_id)
+        record = transitions.quota_record(ledger, connection.quotas.app_id, Bucket.BATCH)
+        now = self._context.clock.now()
+        free_at = quota.next_free_at(record, connection.quotas.batch, now)
+        blocked = self._context.governor.blocked_until((connection.quotas.app_id, catalog_id, Bucket.BATCH))
+        if blocked is not None:
+            free_at = max(free_at, datetime.fromtimestamp(blocked, UTC))
+        if free_at - now > QUOTA_WAIT_MAX:
+            message = f"the quota for batches of catalog {catalog_id} has no room{retry_text(now, free_at)}"
+            raise Fault("QuotaExhausted", Disposition.WAIT, message, retry_at=free_at)
 
     def _records(self, operation: SyncOperation, ledger: LedgerContent) -> tuple[PartitionRecord, ...]:
         by_shard = {record.shard: record for record in ledger.partitions}

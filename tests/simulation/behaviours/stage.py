@@ -196,12 +196,12 @@ class Stage:
         return self.world.clock.now()
 
     async def until(self, condition: Callable[[], T | bool | None], within: timedelta, what: str = "") -> T:
-        """Wait until the condition holds and return what it returned. Fails when `within` has passed."""
+        """Wait until the condition is true and return what it returned. Fails when `within` has passed."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + within.total_seconds()
         while True:
             found = condition()
-            if found is not None and found is not False:
+            if found:
                 return found  # type: ignore[return-value]  # True only where T is bool
             if loop.time() >= ends:
                 name = what or getattr(condition, "__name__", "the condition")
