@@ -397,7 +397,7 @@ class Effects:
     def _sweep(self, session: Session, at: float) -> None:
         row = self.db.execute("SELECT hashes FROM keyset WHERE session = ?", (session.id,)).fetchone()
         kept = array("Q", row[0] if row else b"")
-        missing = keysets.missing(list(self.world.items.rids(session.catalog, session.feed)), kept)
+        missing = keysets.missing(self.world.items.rids(session.catalog, session.feed), kept)
         session.deleted += len(missing)
         self._touch(session, missing)
         rng = self.world.rng("sweep", session.id)

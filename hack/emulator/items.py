@@ -168,10 +168,9 @@ class ItemTable:
         query = f"SELECT {COLUMNS} FROM item WHERE {where} ORDER BY n DESC LIMIT ?"  # noqa: S608
         return [Item(*row) for row in self.db.execute(query, (*values, limit))][::-1]
 
-    def rids(self, catalog: int, owner: int) -> Iterator[str]:
+    def rids(self, catalog: int, owner: int) -> list[str]:
         query = "SELECT rid FROM item WHERE catalog = ? AND owner = ?"
-        for row in self.db.execute(query, (catalog, owner)):
-            yield row[0]
+        return [rid for (rid,) in self.db.execute(query, (catalog, owner))]
 
 
 @dataclass(slots=True)

@@ -147,6 +147,20 @@ def _stage_frame(staging: _Staging, frame: feed_columns.Frame) -> None:
     clean = feed_columns.clean_rows(frame, staging.columns, complete=complete, recommend=recommend)
     staging.layout = staging.world.items.layout([name for name in staging.columns if name])
     kept = staging.uniform
+    if all(clean.values):  # an id is never empty, so neither is a row that is kept
+        kept.lines.extend(range(staging.line, staging.line + len(clean.ids)))
+        kept.rids.extend(clean.ids)
+        kept.values.extend(values for values in clean.values if values)
+        staging.line += len(clean.ids)
+        staging.keys.extend(keysets.keys_in_order(clean.ids))
+    else:
+        _stage_mixed(staging, clean)
+    if len(staging.held) + len(staging.uniform.rids) > SCATTER_ROWS_MAX:
+        staging.flush()
+
+
+def _stage_mixed(staging: _Staging, clean: feed_columns.Clean) -> None:
+    kept = staging.uniform
     for place, (rid, values) in enumerate(zip(clean.ids, clean.values, strict=True)):
         if values is None:
             _stage_fields(staging, clean.fields(place))
@@ -157,8 +171,6 @@ def _stage_frame(staging: _Staging, frame: feed_columns.Frame) -> None:
             staging.line += 1
     good = [rid for rid, values in zip(clean.ids, clean.values, strict=True) if values is not None]
     staging.keys.extend(keysets.keys_in_order(good))
-    if len(staging.held) + len(staging.uniform.rids) > SCATTER_ROWS_MAX:
-        staging.flush()
 
 
 def _stage_fields(staging: _Staging, fields: Sequence[str]) -> None:
