@@ -145,10 +145,7 @@ class KubernetesCluster:
         try:
             return await self._find_as(type(resource), request, str(resource.key))
         except Fault as fault:
-            if fault.reason != "Conflict":
-                raise
-            there = await self.get(type(resource), resource.key)
-            if there is not None and there.uid == resource.uid:
+            if fault.reason != "Conflict" or await self._is_there(type(resource), resource.key, resource.uid):
                 raise
             return None
 
@@ -171,13 +168,10 @@ class KubernetesCluster:
         }
         request = Request("DELETE", paths.item(kind, key.namespace, key.name), body=body)
         try:
-            await self._transport.send(request)
-        except Refused as refused:
-            # A conflict can only be the uid: this very object is gone, another one has its name.
-            if not refused.object_missing and refused.status != 409:
-                raise to_fault(refused, str(key), write=True) from None
-        except Failure as failure:
-            raise to_fault(failure, str(key), write=True) from None
+            await self._find(request, str(key))
+        except Fault as fault:
+            if fault.reason != "Conflict" or await self._is_there(kind, key, uid):
+                raise
         self._statuses.forget(uid)
 
     async def secret(self, namespace: str, name: str) -> SecretData | None:
@@ -275,6 +269,11 @@ class KubernetesCluster:
     async def _find_as(self, kind: type[R], request: Request, subject: str) -> R | None:
         wire = await self._find(request, subject)
         return None if wire is None else _parse(kind, wire)
+
+    async def _is_there(self, kind: type[Resource], key: ObjectKey, uid: str) -> bool:
+        """Whether this very object exists, not another one with its name."""
+        there = await self.get(kind, key)
+        return there is not None and there.uid == uid
 
     def _known_as(self, kind: type[R], key: ObjectKey, uid: str) -> R | None:
         known = self._known(kind, key)

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from controller.api import names
 from controller.api.resource import ObjectKey, ObjectMeta, Resource
-from controller.faults import Fault
+from controller.faults import Disposition, Fault
 from controller.operators.observing import Observer
 from controller.ports.kubernetes import Cluster
 from controller.reconcile.objects import ObjectStore
@@ -97,9 +97,10 @@ class Comparison:
         for key in sorted(gone):
             self._observer.gone(key)
         stale = [key for key, metadata in there.items() if self._differs(kind, key, metadata)]
-        for resource in await self._read(kind, stale):
+        read = await self._read(kind, stale)
+        for resource in read:
             self._observer.seen(resource)
-        return len(gone) + len(stale)
+        return len(gone) + len(read)
 
     async def _compare_all(self) -> bool:
         for kind in self._kinds:
@@ -134,8 +135,17 @@ class Comparison:
         if len(keys) > SINGLE_READS_MAX:
             wanted = set(keys)
             return [resource for resource in await self._cluster.list(kind) if resource.key in wanted]
-        found = [await self._cluster.get(kind, key) for key in sorted(keys)]
+        found = [await self._get(kind, key) for key in sorted(keys)]
         return [resource for resource in found if resource is not None]
+
+    async def _get(self, kind: type[Resource], key: ObjectKey) -> Resource | None:
+        try:
+            return await self._cluster.get(kind, key)
+        except Fault as fault:
+            if fault.disposition is not Disposition.DEFECT:
+                raise
+            LOG.error("object can't be read", extra={"object": str(key), "problems": fault.message})
+            return None
 
     def _uid(self, kind: type[Resource], key: ObjectKey) -> str | None:
         known = self._objects.get(kind, key)

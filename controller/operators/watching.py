@@ -89,7 +89,9 @@ class Watching:
         *,
         kubeconfig: Path | None,
         namespaces: tuple[str, ...] = (),
+        options: kopf.OperatorSettings | None = None,
     ) -> None:
+        self._options = options or settings()
         self._loop = asyncio.get_running_loop()
         self._deliver = deliver
         self._namespaces = namespaces
@@ -118,7 +120,7 @@ class Watching:
             asyncio.run(
                 kopf.operator(
                     registry=self._registry,
-                    settings=settings(),
+                    settings=self._options,
                     standalone=True,
                     clusterwide=not self._namespaces,
                     namespaces=self._namespaces,

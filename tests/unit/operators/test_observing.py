@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from controller.api import names
 from controller.api.resource import ObjectKey
 from controller.api.v1alpha1 import MetaConnection
-from controller.kube.transport import Json
+from controller.kube.transport import ContentType, Json, Request
 from controller.operators.comparing import MISSED_MAX, Comparison, fill
 from controller.operators.observing import LAST_APPLIED, Observer, trimmed
 from controller.reconcile.engine import Engine
@@ -257,6 +257,20 @@ def test_many_unknown_objects_are_read_by_one_list() -> None:
         stage.server.requests.clear()
         assert await stage.comparison.compare(MetaConnection) == 60
         assert dict(stage.server.requests) == {("GET", "metaconnections"): 2}
+
+    scenario(play)
+
+
+def test_an_object_that_can_not_be_read_does_not_hold_up_the_others() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.make("broken")
+        path = "/apis/metacatalog.dev/v1alpha1/namespaces/shop/metaconnections/broken"
+        body: Json = {"spec": {"graph": {"businessID": 7}}}
+        stage.server.handle(Request("PATCH", path, body=body, content_type=ContentType.MERGE_PATCH))
+        await stage.make("whole")
+        assert await stage.comparison.compare(MetaConnection) == 1
+        assert stage.objects.get(MetaConnection, key("shop", "whole")) is not None
+        assert await stage.comparison.compare(MetaConnection) == 0
 
     scenario(play)
 
