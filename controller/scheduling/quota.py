@@ -15,7 +15,10 @@ MINUTE_SECONDS = 60
 HOUR_MARGIN_SECONDS = 180
 """Longest time between reserving a call and its last byte: the budget of a full batch (60 s + 28 MB at 1 MiB/s)."""
 MINUTE_MARGIN_SECONDS = 20
-MANAGEMENT_BLOCKS_PER_WINDOW = 8
+MANAGEMENT_BLOCKS_PER_WINDOW = 64
+"""What a process has reserved and not used is lost when it is killed: twenty kills an hour must not use up the hour."""
+BLOCKS_MAX = 256
+"""Beyond that the oldest are put together, each counted as if it were as young as the younger: never too little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,9 @@ def prune(record: QuotaRecord, now: datetime) -> QuotaRecord:
     """Forget reservations that can't count any more."""
     horizon = int(now.timestamp()) - HOUR_SECONDS - HOUR_MARGIN_SECONDS
     kept = tuple(block for block in record.blocks if block[0] > horizon)
+    while len(kept) > BLOCKS_MAX:
+        (_, older), (at, younger), *rest = kept
+        kept = ((at, older + younger), *rest)
     return record if len(kept) == len(record.blocks) else record.model_copy(update={"blocks": kept})
 
 
