@@ -6,6 +6,7 @@ have to finish what is on its way to Meta. Its events are handed over in order.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -96,7 +97,10 @@ class Watching:
         self._deliver = deliver
         self._namespaces = namespaces
         self._registry = registry(kinds, self._hand_over, kubeconfig)
-        self._stop = threading.Event()
+        self._stopping = False
+        self._stop: asyncio.Event | None = None
+        """Belongs to kopf's loop. (A threading.Event would leave a thread that waits for it, and no end.)"""
+        self._kopf_loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
         self.ended: asyncio.Future[BaseException | None] = self._loop.create_future()
 
@@ -105,32 +109,47 @@ class Watching:
 
     async def close(self) -> None:
         """Stop watching; nothing is delivered after that."""
-        self._stop.set()
+        self._stopping = True
+        if self._kopf_loop is not None and self._stop is not None:
+            with contextlib.suppress(RuntimeError):  # its loop has ended already
+                self._kopf_loop.call_soon_threadsafe(self._stop.set)
         await asyncio.to_thread(self._thread.join, JOIN_SECONDS)
         if self._thread.is_alive():
             LOG.warning("kopf did not end in time")
 
     def _hand_over(self, kind: type[Resource], change: str | None, wire: Mapping[str, Any]) -> None:
-        if not self._stop.is_set():
-            self._loop.call_soon_threadsafe(self._deliver, kind, change, wire)
+        self._loop.call_soon_threadsafe(self._pass_on, kind, change, wire)
+
+    def _pass_on(self, kind: type[Resource], change: str | None, wire: Mapping[str, Any]) -> None:
+        if not self._stopping:
+            self._deliver(kind, change, wire)
 
     def _run(self) -> None:
-        error: BaseException | None = None
         try:
-            asyncio.run(
-                kopf.operator(
-                    registry=self._registry,
-                    settings=self._options,
-                    standalone=True,
-                    clusterwide=not self._namespaces,
-                    namespaces=self._namespaces,
-                    stop_flag=self._stop,
-                )
+            asyncio.run(self._operate())
+        except BaseException as error:  # noqa: BLE001 - what is left to clean up can't end anything any more
+            LOG.warning("kopf ended untidily", extra={"error": type(error).__name__})
+
+    async def _operate(self) -> None:
+        error: BaseException | None = None
+        self._stop, self._kopf_loop = asyncio.Event(), asyncio.get_running_loop()
+        if self._stopping:
+            self._stop.set()
+        try:
+            await kopf.operator(
+                registry=self._registry,
+                settings=self._options,
+                standalone=True,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+                stop_flag=self._stop,
             )
         except BaseException as caught:  # noqa: BLE001 - a dead watcher ends the process, whatever killed it
             error = caught
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._ended, error)
+        finally:
+            # Told at once: nothing that is still to be cleaned up here may hide that the watches are dead.
+            with contextlib.suppress(RuntimeError):  # our own loop has ended already
+                self._loop.call_soon_threadsafe(self._ended, error)
 
     def _ended(self, error: BaseException | None) -> None:
         if not self.ended.done():
