@@ -9,10 +9,12 @@ import logging
 from datetime import datetime, timedelta
 
 from controller.api.conditions import ConditionType
+from controller.api.resource import ObjectKey
 from controller.api.v1alpha1.catalog import Catalog
 from controller.api.v1alpha1.catalog_ledger import LedgerContent
 from controller.api.v1alpha1.catalog_shard import CatalogShard
 from controller.api.v1alpha1.feed_schedule import FeedSchedule
+from controller.api.v1alpha1.meta_connection import MetaConnection
 from controller.api.v1alpha1.policies import DeletionPolicy
 from controller.api.v1alpha1.sync_operation import SyncOperation
 from controller.faults import Fault
@@ -78,6 +80,8 @@ class CatalogDeletion:
                     raise
 
     async def _give_up_or_wait(self, catalog: Catalog, catalog_id: str, fault: Fault, *, terminating: bool) -> Outcome:
+        if fault.reason == "Progressing" and await self._connection_exists(catalog):
+            return Outcome(self._context.clock.now() + LOOK_AGAIN)
         asked_at = catalog.metadata.deletion_timestamp or self._context.clock.now()
         patience = timedelta() if terminating else catalog.spec.deletion_timeout
         ends_at = asked_at + patience
@@ -86,12 +90,15 @@ class CatalogDeletion:
             return await self._wait(catalog, message, until=ends_at)
         message = f"deleted here but left at Meta: catalog {catalog_id} ({fault.reason}: {fault.message})"
         LOG.warning("left at Meta", extra={"catalog": catalog_id, "object": str(catalog.key)})
-        if terminating:
-            event = Event(self._book.key(catalog_id), catalog.uid, "Warning", "OrphanedAtMeta", message)
-        else:
-            event = Event(catalog.key, catalog.uid, "Warning", "OrphanedAtMeta", message)
+        ledger, uid = self._book.key(catalog_id), self._book.uid(catalog_id)
+        event = Event(catalog.key, catalog.uid, "Warning", "OrphanedAtMeta", message, ledger=ledger, ledger_uid=uid)
         self._context.cluster.record(event)
         return await self._finish(catalog, catalog_id)
+
+    async def _connection_exists(self, catalog: Catalog) -> bool:
+        """Tell whether there is one that this process only has not looked at yet."""
+        key = ObjectKey(MetaConnection.KIND, catalog.namespace, catalog.spec.connection_ref.name)
+        return await self._context.cluster.get(MetaConnection, key) is not None
 
     async def _wait(self, catalog: Catalog, message: str, until: datetime | None = None) -> Outcome:
         verdicts = (

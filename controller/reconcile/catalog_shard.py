@@ -7,7 +7,7 @@ answer was lost, never makes a second feed. Deleting a shard deletes nothing at 
 import logging
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from controller.api.conditions import ConditionType
 from controller.api.resource import ObjectKey
@@ -37,6 +37,8 @@ from controller.scheduling import ledger as transitions
 
 LOG = logging.getLogger(__name__)
 
+ANSWER_WAIT = timedelta(seconds=60)
+"""A creation whose answer was lost has arrived at Meta by then, or never will."""
 MARKER = re.compile(r"metacatalog/(?P<installation>[^/]+)/(?P<layout>\d+)-(?P<hash>\d+)-(?P<index>\d+)$")
 
 
@@ -138,18 +140,37 @@ class CatalogShards:
         found = await self._search(catalog, catalog_id, name, connection)
         if found is not None:
             return found
+        self._wait_for_uncertain(record)
         now = self._context.clock.now()
-        pending = shard.status.pending_create if shard.status_is_ours else None
-        if pending is not None:
-            visible_at = pending.started_at + timedelta(seconds=60) + self._context.settings.timing.listing_lag
-            if now < visible_at:
-                message = "whether the feed was created is not known yet; Meta's list is read again"
-                raise Fault("CreateResultUnknown", Disposition.RETRY, message, retry_at=visible_at)
+        await self._note_request(catalog_id, record.index, now)
         await self._note_pending(shard, PendingCreate(nonce=name[-64:], started_at=now))
-        created = await connection.graph.create_feed(catalog_id, name, currency=catalog.spec.items[0].currency)
+        try:
+            created = await connection.graph.create_feed(catalog_id, name, currency=catalog.spec.items[0].currency)
+        except Fault as fault:
+            if fault.disposition is not Disposition.UNCERTAIN:
+                await self._note_request(catalog_id, record.index, None)
+            raise
         LOG.info("created a feed", extra={"feed": created, "object": str(shard.key)})
         listed = await self._search(catalog, catalog_id, name, connection)
         return listed if listed is not None else FeedAtMeta(id=created, name=name, deletion_enabled=False)
+
+    def _wait_for_uncertain(self, record: PartitionRecord) -> None:
+        """A creation whose answer is not known may still show up in listings."""
+        if record.feed_requested_at is None:
+            return
+        timing = self._context.settings.timing
+        visible_at = record.feed_requested_at + ANSWER_WAIT + timing.listing_lag
+        if self._context.clock.now() < visible_at:
+            message = "whether the feed was created is not known yet; Meta's list is read again"
+            raise Fault("CreateResultUnknown", Disposition.RETRY, message, retry_at=visible_at)
+
+    async def _note_request(self, catalog_id: str, index: int, at: datetime | None) -> None:
+        """Write down in the ledger what is asked for: the shard may be deleted before the answer comes."""
+
+        def change(record: PartitionRecord) -> PartitionRecord:
+            return record.model_copy(update={"feed_requested_at": at})
+
+        await self._book.change(catalog_id, lambda ledger: transitions.map_partitions(ledger, (index,), change))
 
     async def _search(self, catalog: Catalog, catalog_id: str, name: str, connection: Connection) -> FeedAtMeta | None:
         """The feed with our marker; of several the lowest id wins. Stops at feeds of another installation."""
@@ -175,7 +196,8 @@ class CatalogShards:
 
     async def _remember(self, catalog_id: str, index: int, feed: FeedAtMeta) -> None:
         def change(record: PartitionRecord) -> PartitionRecord:
-            return record.model_copy(update={"feed_id": feed.id, "deletion_enabled": bool(feed.deletion_enabled)})
+            known = {"feed_id": feed.id, "deletion_enabled": bool(feed.deletion_enabled), "feed_requested_at": None}
+            return record.model_copy(update=known)
 
         await self._book.change(catalog_id, lambda ledger: transitions.map_partitions(ledger, (index,), change))
         self._wake_catalog(catalog_id)

@@ -69,6 +69,11 @@ class LedgerBook:
         found = self._ledgers.get(catalog_id)
         return None if found is None else found.ledger
 
+    def uid(self, catalog_id: str) -> str:
+        """The ledger object's uid; empty while it is not open."""
+        found = self._ledgers.get(catalog_id)
+        return "" if found is None else found.uid
+
     def all_known(self) -> tuple[str, ...]:
         return tuple(sorted(self._ledgers))
 

@@ -50,8 +50,9 @@ class OperationReport:
         return None if found is None else found.spec
 
     def cancelled(self) -> bool:
-        spec = self.operation_spec()
-        return spec is not None and spec.cancel
+        """Tell whether a person wants it to end: nothing more is sent, what was sent is followed."""
+        found = self._object()
+        return found is None or found.spec.cancel or found.metadata.deleting
 
     def past_planning(self) -> bool:
         """Something was sent before: what is left is to finish, not to plan anew."""

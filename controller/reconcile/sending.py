@@ -143,10 +143,12 @@ class Sending:
         spec = self._report.operation_spec()
         if spec is not None and spec.dry_run:
             raise OperationFailed(Phase.PLANNED, "Completed", "dry run: nothing was sent")
-        if spec is not None and spec.cancel:
+        if self._report.cancelled():
             raise OperationFailed(Phase.CANCELLED, "Cancelled", "cancelled before anything was sent")
         catalog = self._catalog()
-        holds = catalog is not None and catalog.spec.guards.on_exceed is OnExceed.HOLD_OPERATION
+        if catalog is None or catalog.metadata.deleting:
+            raise OperationFailed(Phase.CANCELLED, "CatalogNotFound", "the Catalog is gone; nothing was sent")
+        holds = catalog.spec.guards.on_exceed is OnExceed.HOLD_OPERATION
         items = self._ledger().items
         if holds and items and items[0].held is not None:
             message = f"{items[0].held.count} deletions are held; onExceed is HoldOperation, so nothing was sent"
@@ -381,16 +383,15 @@ class Sending:
     async def _finish(self) -> None:
         """The operation's status, then the rest of its claims."""
         failure = self._failure
+        method = self._method(transitions.claimed_by(self._ledger(), self._operation))
         if failure is None:
             await self._report.finish(Phase.SUCCEEDED, "Completed", "")
         else:
             await self._report.finish(failure.phase, failure.reason, failure.message)
         await self._book.change(self._catalog_id, lambda ledger: transitions.release(ledger, self._operation))
         await self._book_news()
-        self._context.metrics.operations.labels(
-            self._key.name.split("-")[-3] if self._key.name.count("-") >= 2 else "operation",
-            failure.phase if failure is not None else Phase.SUCCEEDED,
-        ).inc()
+        ended = failure.phase if failure is not None else Phase.SUCCEEDED
+        self._context.metrics.operations.labels(method, ended).inc()
         self._wake(self._catalog_id)
 
     async def _wait_out(self, fault: Fault) -> None:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from controller.api.conditions import ConditionType
 from controller.api.resource import ObjectKey
 from controller.api.v1alpha1.catalog import Catalog
-from controller.api.v1alpha1.catalog_ledger import Claim, LedgerContent, PartitionRecord
+from controller.api.v1alpha1.catalog_ledger import Claim, IntentState, LedgerContent, PartitionRecord
 from controller.api.v1alpha1.common import Method
-from controller.api.v1alpha1.policies import ManagementPolicy
+from controller.api.v1alpha1.policies import DeletionPolicy, ManagementPolicy
 from controller.api.v1alpha1.sync_operation import Phase, SyncOperation, SyncOperationStatus
 from controller.faults import Disposition, Fault
 from controller.planning.retention import ended
@@ -31,6 +31,7 @@ LOG = logging.getLogger(__name__)
 
 QUOTA_WAIT_MAX = timedelta(minutes=1)
 """A batch takes its claims when the quota has room within this time."""
+LET_GO_AGAIN = timedelta(seconds=5)
 
 
 class SyncOperations:
@@ -50,8 +51,10 @@ class SyncOperations:
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
         operation = self._context.objects.get(SyncOperation, key)
-        if operation is None or self._runner.running(("operation", operation.uid)):
+        if operation is None:
             return Outcome()
+        if self._runner.running(("operation", operation.uid)):
+            return await self._let_go_early(operation) if operation.metadata.deleting else Outcome()
         if ended(operation) or operation.status.phase is Phase.HELD:
             await let_go(self._context, operation)
             return Outcome()
@@ -63,6 +66,38 @@ class SyncOperations:
             return await self._admit(operation)
         except Fault as fault:
             return await self._wait(operation, fault)
+
+    async def _let_go_early(self, operation: SyncOperation) -> Outcome:
+        """Where nobody waits for its end, the object goes once the ledger has all that is needed to follow it."""
+        if not await self._nobody_waits(operation):
+            return Outcome()
+        intents = [
+            intent
+            for catalog_id in self._book.all_known()
+            if (ledger := self._book.known(catalog_id)) is not None
+            for intent in transitions.intents_of(ledger, operation.uid)
+        ]
+        now = self._context.clock.now()
+        # An open intent without an answer is complete, too, when the request must have ended.
+        moments = [
+            intent.at + timedelta(seconds=intent.budget_seconds)
+            for intent in intents
+            if intent.state == IntentState.OPEN
+        ]
+        if not intents or max(moments, default=now) > now:
+            return Outcome(now + LET_GO_AGAIN)
+        await let_go(self._context, operation)
+        return Outcome()
+
+    async def _nobody_waits(self, operation: SyncOperation) -> bool:
+        """Tell whether its Catalog is gone or being orphaned, or its namespace is going."""
+        key = ObjectKey(Catalog.KIND, operation.namespace, operation.spec.catalog_ref.name)
+        catalog = self._context.objects.get(Catalog, key)
+        if catalog is None:
+            return True
+        if catalog.metadata.deleting and catalog.spec.deletion_policy is DeletionPolicy.ORPHAN:
+            return True
+        return await self._context.cluster.namespace_terminating(operation.namespace)
 
     async def _admit(self, operation: SyncOperation) -> Outcome:
         catalog, catalog_id, ledger = self._target(operation)

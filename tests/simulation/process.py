@@ -173,6 +173,7 @@ class Process:
         self._rng = rng
         self._deadline = 0.0
         self._tasks: list[asyncio.Task[None]] = []
+        self._recorder: EventRecorder | None = None
         self.failed: BaseException | None = None
 
     def start(self) -> None:
@@ -232,6 +233,8 @@ class Process:
 
     async def _operate(self, group: asyncio.TaskGroup) -> None:
         context = self._context()
+        assert self._recorder is not None
+        group.create_task(self._recorder.run())
         operator = await wiring.build(context)
         for kind in KINDS:
             if kind is CatalogLedger:
@@ -262,7 +265,7 @@ class Process:
         settings = self._around.settings
         objects = ObjectStore()
         transport = self._transport()
-        recorder = EventRecorder(transport, clock, namespace=settings.namespace, instance=self.name)
+        recorder = self._recorder = EventRecorder(transport, clock, namespace=settings.namespace, instance=self.name)
         cluster = KubernetesCluster(transport, recorder, namespace=settings.namespace, known=objects.get)
         governor = LedgerGovernor(clock, self._lease_valid)
         graph = GatedTransport(self._around.graph, self.incarnation)

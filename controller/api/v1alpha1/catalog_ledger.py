@@ -107,6 +107,8 @@ class PartitionRecord(WireModel):
     slot_from: int
     slot_to: int
     feed_id: str | None = None
+    feed_requested_at: Timestamp | None = None
+    """When the creation of the feed was asked for. It stands here because a person may delete the CatalogShard."""
     claim: Claim | None = None
     snapshot: str | None = None
     payload: str | None = None

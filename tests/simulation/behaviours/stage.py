@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 from typing_extensions import override
 
 from controller.api import names
@@ -330,6 +331,19 @@ class Stage:
 
     def request_count(self) -> int:
         return len(self.world.emulator.journal.requests)
+
+    async def ask_meta(self, method: str, path: str, **fields: str) -> Json:
+        """Somebody else calls Meta."""
+        parameters = {"access_token": TEST_TOKEN, **fields}
+        async with httpx.AsyncClient(transport=self.world.graph, base_url=self.world.settings.endpoint) as client:
+            answer = await client.request(method, f"/v26.0/{path}", params=parameters)
+        assert answer.status_code == 200, answer.text
+        found: Json = answer.json()
+        return found
+
+    async def make_catalog_at_meta(self, name: str) -> str:
+        made = await self.ask_meta("POST", f"{TEST_BUSINESS}/owned_product_catalogs", name=name, vertical="commerce")
+        return str(made["id"])
 
     def catalogs_at_meta(self) -> list[int]:
         return sorted(self.world.emulator.world.catalogs)

@@ -7,6 +7,7 @@ import pytest
 
 from controller.api.conditions import ConditionStatus, ConditionType
 from controller.api.v1alpha1 import SyncOperation
+from hack.emulator.journal import RequestRecord
 from tests.simulation.behaviours.stage import Stage
 
 HEALED = timedelta(minutes=45)
@@ -18,6 +19,10 @@ DOWN: dict[str, dict[str, Any]] = {
     "answers 200 with an error": {"kind": "error_200"},
     "drops requests": {"kind": "drop_before"},
 }
+
+
+def batches(stage: Stage) -> list[RequestRecord]:
+    return [one for one in stage.requests() if one.path.endswith("/items_batch")]
 
 
 @pytest.mark.parametrize("case", DOWN)
@@ -100,8 +105,7 @@ async def test_a_lost_answer_to_a_batch_is_read_back(stage: Stage) -> None:
     stage.arm("drop_after", method="POST", path="items_batch")
     stage.change_prices()
     await stage.until(stage.in_step, timedelta(hours=1))
-    batches = [one for one in stage.writes() if one.path.endswith("/items_batch")]
-    assert len(batches) == 1, "all values were read back: the batch had been applied"
+    assert len(batches(stage)) == 1, "all values were read back: the batch had been applied"
     await stage.safe()
 
 
@@ -118,9 +122,7 @@ async def test_throttled_batches_wait_for_as_long_as_told(stage: Stage) -> None:
     await stage.begin()
     stage.arm("throttle", path="items_batch", code=80014, minutes=25)
     stage.change_prices()
-    batches = lambda: [one for one in stage.requests() if one.path.endswith("/items_batch")]  # noqa: E731
-    await stage.until(batches, timedelta(minutes=20))
-    refused = batches()[0]
+    refused = (await stage.until(lambda: batches(stage), timedelta(minutes=20)))[0]
     assert refused.told_minutes
     failed = await stage.until(lambda: [op for op in stage.all(SyncOperation) if op.status.phase == "Failed"], HEALED)
     said = stage.condition(ConditionType.FAILED, kind=SyncOperation, of=failed[0].name)
@@ -129,7 +131,7 @@ async def test_throttled_batches_wait_for_as_long_as_told(stage: Stage) -> None:
     await stage.rest(minutes=10)
     assert not stage.in_flight(), "who waits for the quota keeps the shards from nobody"
     await stage.until(stage.in_step, timedelta(hours=1))
-    accepted = batches()[1]
+    accepted = batches(stage)[1]
     assert accepted.first_byte > refused.answered + refused.told_minutes * 60
     await stage.safe()
 

@@ -7,7 +7,8 @@ import pytest
 
 from controller.api import names
 from controller.api.conditions import Condition, ConditionStatus, ConditionType
-from tests.simulation.behaviours.stage import SHOP_URL, Stage, usual_spec
+from tests.simulation.behaviours.stage import Stage, usual_spec
+from tests.simulation.world import SHOP_URL
 
 NOTICED = timedelta(minutes=12)
 HEALED = timedelta(minutes=25)
