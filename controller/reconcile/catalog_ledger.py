@@ -15,6 +15,7 @@ from controller.faults import Fault
 from controller.ports import preparing as documents
 from controller.reconcile.connections import Connections
 from controller.reconcile.context import Context
+from controller.reconcile.garbage import Garbage
 from controller.reconcile.ledgers import LedgerBook, catalog_prefix, ledger_name
 from controller.reconcile.outcome import Outcome
 from controller.reconcile.read_back import read_back
@@ -46,6 +47,7 @@ class CatalogLedgers:
         self._operations = operations
         self._recovery = recovery
         self._runner = runner
+        self._garbage = Garbage(context)
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
         catalog_id = key.name.removeprefix(ledger_name(""))
@@ -57,8 +59,9 @@ class CatalogLedgers:
         catalog = self._owner(ledger)
         if catalog is None:
             return await self._orphaned(catalog_id, ledger)
-        moments = [await self._recovery.tend(catalog_id, ledger), await self._follow(catalog_id, ledger)]
-        return Outcome.earliest(*moments)
+        recovery = await self._recovery.tend(catalog_id, ledger)
+        late = await self._follow(catalog_id, ledger)
+        return Outcome.earliest(recovery, late, await self._garbage.tend(catalog_id, ledger))
 
     def _resume(self, catalog_id: str, ledger: LedgerContent) -> None:
         for uid in transitions.operations_in_flight(ledger):

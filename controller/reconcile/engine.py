@@ -60,6 +60,7 @@ class Engine:
     async def _work(self) -> None:
         while True:
             key = await self.queue.take()
+            self._context.metrics.queue_depth.set(len(self.queue))
             again_at: datetime | None = None
             try:
                 again_at = await self._once(key)

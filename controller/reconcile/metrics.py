@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from controller.ports.meta import Call
+
 
 class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -27,3 +29,9 @@ class Metrics:
         self.last_event_age = Gauge(
             "metacatalog_watch_last_event_age_seconds", "Age of the last watch event", ["kind"], registry=registry
         )
+
+    def answered(self, call: Call, throttled: bool) -> None:
+        """Count an answer of Meta."""
+        self.calls.labels(call.name, "Throttled" if throttled else "Answered").inc()
+        if throttled:
+            self.throttled.labels(call.bucket).inc()

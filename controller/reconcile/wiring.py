@@ -50,6 +50,7 @@ async def build(context: Context) -> Operator:
     installation = await context.cluster.installation(proposed)
     if await context.store.identity() is None:
         await context.store.claim_identity(f"{installation}-{context.rng.getrandbits(40):010x}")
+    context.governor.on_answer = context.metrics.answered
     settings = context.settings
     busy = settings.timing.batch_abandon
     book = LedgerBook(context.cluster, context.store, context.clock, context.governor, settings.namespace, busy)

@@ -41,6 +41,8 @@ class LedgerGovernor:
         self._blocked: dict[Scope, float] = {}
         self._before_catalog: dict[str, list[float]] = {}
         self._news: set[Scope] = set()
+        self.on_answer: Callable[[Call, bool], None] = lambda _call, _throttled: None
+        """Told of every answer and whether it was throttled: for metrics."""
 
     def grant(self, scope: Scope, calls: int) -> None:
         """Calls that the ledger has reserved for this process."""
@@ -83,6 +85,7 @@ class LedgerGovernor:
         self._reserved[scope] = left - 1
 
     def observe(self, call: Call, usage: Usage | None, throttled_minutes: int | None) -> None:
+        self.on_answer(call, throttled_minutes is not None)
         now = self._clock.now().timestamp()
         scope = _scope(call)
         minutes = throttled_minutes
