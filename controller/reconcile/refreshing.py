@@ -318,8 +318,13 @@ def _accepted(
     )
     pending = {counts.index: convert.pending_counts(counts) for counts in result.pending}
     rows = {part.index: part.rows for part in head.partitions}
+    compared = {record.index: record.snapshot for record in seen.partitions}
 
     def change(record: PartitionRecord) -> PartitionRecord:
+        if record.snapshot != compared.get(record.index):
+            # Counted against an older head: what was acknowledged meanwhile would seem to wait still, and be sent
+            # again. The look that follows at once counts anew.
+            return record.model_copy(update={"desired_rows": rows.get(record.index, 0)})
         counts = transitions.since(record.pending, pending.get(record.index, PendingCounts()), clean_at)
         return record.model_copy(update={"pending": counts, "desired_rows": rows.get(record.index, 0)})
 
