@@ -161,6 +161,7 @@ class _Work:
         catalog_id = self._catalog_id = await self._catalogs.identity.establish(catalog, connection)
         self._catalog = self._context.objects.get(Catalog, catalog.key) or catalog
         await self._catalogs.open_ledger(self._catalog, catalog_id, connection)
+        await self._remember_identity(catalog_id)
         forced = self._request_open()
         if forced:
             await self._catalogs.clear_unexpected(catalog_id)
@@ -175,6 +176,19 @@ class _Work:
         if catalog.spec.suspend or connection.suspended:
             return check_at
         return min(check_at, self._tend_source(catalog_id))
+
+    async def _remember_identity(self, catalog_id: str) -> None:
+        """Write the id down before the catalog loses the nonce name under which it could be found again."""
+        catalog = self._catalog
+        if catalog.status.catalog_id == catalog_id and catalog.status_is_ours:
+            return
+        update = {"catalog_id": catalog_id, "pending_create": None, "owner_uid": catalog.uid}
+        status = catalog.status.model_copy(update=update)
+        written = await self._context.cluster.apply_status(Catalog, catalog.key, catalog.uid, status)
+        if written is None:
+            raise Fault("Deleting", Disposition.RETRY, "the Catalog is gone")
+        self._context.objects.put(written)
+        self._catalog = written
 
     def _request_open(self) -> bool:
         return self._requested is not None and self._requested != self._catalog.status.last_handled_sync_at

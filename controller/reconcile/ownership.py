@@ -6,8 +6,9 @@ another installation, or one that another endpoint has written, stops all writes
 
 from controller.api.resource import ObjectKey
 from controller.api.v1alpha1.catalog import Catalog
-from controller.api.v1alpha1.catalog_ledger import LedgerContent, Owner
+from controller.api.v1alpha1.catalog_ledger import LedgerContent, Owner, PartitionRecord
 from controller.faults import Disposition, Fault
+from controller.planning.children import shard_name
 from controller.reconcile.connections import Connection
 from controller.reconcile.context import Context
 from controller.reconcile.ledgers import LedgerBook
@@ -70,6 +71,9 @@ class Ownership:
             update: dict[str, object] = {}
             if current.owner != mine:
                 update["owner"] = mine
+            if current.owner is not None and current.owner.uid != mine.uid:
+                update["epoch"] = current.epoch + 1
+                update["partitions"] = _renamed(current, catalog.name)
             if current.connection != connection.key.name:
                 update["connection"] = connection.key.name
             if not current.endpoints:
@@ -79,6 +83,14 @@ class Ownership:
             return current.model_copy(update=update) if update else current
 
         return await self._book.change(catalog_id, transition)
+
+
+def _renamed(ledger: LedgerContent, catalog: str) -> tuple[PartitionRecord, ...]:
+    """Partitions under the shard names of their new owner."""
+    layout = ledger.layout.id if ledger.layout is not None else 1
+    return tuple(
+        record.model_copy(update={"shard": shard_name(catalog, layout, record.index)}) for record in ledger.partitions
+    )
 
 
 def _age(catalog: Catalog) -> tuple[str, str, str]:

@@ -173,6 +173,8 @@ class Refreshing:
             update: dict[str, object] = {}
             if not ledger.items:
                 update["items"] = (ItemsRecord(name=name),)
+            elif ledger.items[0].name != name:
+                update["items"] = (ledger.items[0].model_copy(update={"name": name}), *ledger.items[1:])
             if not ledger.partitions:
                 update["partitions"] = tuple(
                     PartitionRecord(index=index, shard=f"{catalog.name}-1-{index}", slot_from=first, slot_to=last)

@@ -290,7 +290,7 @@ class Sending:
 
     async def _journal(self, intent: Intent, handle: str) -> None:
         number = intent.id.rsplit("/", 1)[1]
-        key = f"{catalog_prefix(self._catalog_id)}/journal/{self._ledger().epoch:08d}/{self._operation}/{number}"
+        key = f"{catalog_prefix(self._catalog_id)}/journal/{intent.epoch:08d}/{self._operation}/{number}"
         await self._context.store.write(key, json.dumps({"intent": intent.id, "handle": handle}).encode())
 
     async def _settle(self) -> None:
