@@ -8,12 +8,13 @@ import polars as pl
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import EncodeRequest, EncodeResult, Method, PayloadFile, PlanCounts
 from controller.preparing.context import Context
-from controller.preparing.heads import Heads, departures_of, in_partition, payload_of, policy_of
+from controller.preparing.heads import Heads, departures_of, in_partition, no_payload, payload_of, policy_of
 from controller.preparing.objects import read_or_empty, read_table, table_key, write_table
 from controller.products import encode
 from controller.products.compare import FullSend, compare, full_send
+from controller.products.encode import FullPlan
 from controller.products.fields import ID
-from controller.products.tables import NARROW, Kind, conform
+from controller.products.tables import NARROW, Kind
 from controller.stores.local import LocalStore
 
 SAMPLES_MAX = 10
@@ -30,38 +31,51 @@ def run(request: EncodeRequest, context: Context) -> EncodeResult:
 
 def _full(request: EncodeRequest, context: Context) -> EncodeResult:
     (document,) = request.partitions
-    desired = read_table(context.store, _desired_key(request, document.index))
-    compared = _compared(request, context, in_partition(conform(desired, NARROW), document.index)).collect()
-    how = _how(request, full_send(compared))
-    needed = compared.filter((~pl.col("in_source") | pl.col("untested")) & pl.col("has_payload"))
-    payload = payload_of(context.store, document).join(needed.select(ID), on=ID, how="semi", maintain_order="left")
-    rows = encode.full_rows(compared, desired, payload, how, request.refresh.sequence)
-    if not rows.sent.height:
+    how, plan = _planned(request, context)
+    rows = _complete(request, context, plan)
+    if not rows.height:
         return EncodeResult()
-    sent = write_table(context.store, table_key(request.prefix, Kind.SENT, f"{document.index:03}"), rows.sent)
-    file = _write_file(request, context.store, rows.sent, sent, document.index)
+    sent = write_table(context.store, table_key(request.prefix, Kind.SENT, f"{document.index:03}"), rows)
+    file = _write_file(request, context.store, rows, sent, document.index)
     deletes = None
-    if rows.deletes.height:
+    if plan.deletes.height:
         deletes = write_table(
-            context.store, table_key(request.prefix, Kind.DELETES, f"{document.index:03}"), rows.deletes
+            context.store, table_key(request.prefix, Kind.DELETES, f"{document.index:03}"), plan.deletes
         )
-    plan = PlanCounts(
-        create=rows.created.height,
-        update=rows.changed.height,
-        delete=rows.deletes.height,
-        unchanged=rows.sent.height - rows.created.height - rows.changed.height,
-        sample_create=_samples(rows.created),
-        sample_update=_samples(rows.changed),
-        sample_delete=_samples(rows.deletes),
+    counts = PlanCounts(
+        create=plan.created.height,
+        update=plan.changed.height,
+        delete=plan.deletes.height,
+        unchanged=rows.height - plan.created.height - plan.changed.height,
+        sample_create=_samples(plan.created),
+        sample_update=_samples(plan.changed),
+        sample_delete=_samples(plan.deletes),
     )
     return EncodeResult(
         files=(file,),
-        plan=plan,
+        plan=counts,
         digest=_digest([file.sha256]),
         update_only=how.update_only_reason is not None,
         update_only_reason=how.update_only_reason,
         deletes=deletes,
     )
+
+
+def _planned(request: EncodeRequest, context: Context) -> tuple[FullSend, FullPlan]:
+    """Decide on the narrow columns alone; what was compared is not kept while the texts are put together."""
+    (document,) = request.partitions
+    narrow = read_or_empty(context.store, _desired_key(request, document.index), NARROW)
+    compared = _compared(request, context, in_partition(narrow, document.index)).collect()
+    how = _how(request, full_send(compared))
+    return how, encode.plan_full(compared, how, request.refresh.sequence)
+
+
+def _complete(request: EncodeRequest, context: Context, plan: FullPlan) -> pl.DataFrame:
+    (document,) = request.partitions
+    payload = no_payload()
+    if plan.needs_payload.height:
+        payload = payload_of(context.store, document).join(plan.needs_payload, on=ID, how="semi", maintain_order="left")
+    return encode.complete(plan, read_table(context.store, _desired_key(request, document.index)), payload)
 
 
 def _how(request: EncodeRequest, decided: FullSend) -> FullSend:

@@ -41,9 +41,11 @@ def in_partition(table: pl.DataFrame, index: int) -> pl.DataFrame:
 
 def payload_of(store: LocalStore, document: Partition) -> pl.DataFrame:
     """Rows of the last accepted full send."""
-    if document.payload is None:
-        return pl.DataFrame(schema={ID: pl.String, "_group_hash": pl.UInt64, "_static_hash": pl.UInt64})
-    return read_table(store, document.payload)
+    return no_payload() if document.payload is None else read_table(store, document.payload)
+
+
+def no_payload() -> pl.DataFrame:
+    return pl.DataFrame(schema={ID: pl.String, "_group_hash": pl.UInt64, "_static_hash": pl.UInt64})
 
 
 def policy_of(guard: GuardPolicy) -> DeparturePolicy:

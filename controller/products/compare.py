@@ -230,9 +230,7 @@ def _differences() -> list[pl.Expr]:
 def _pending() -> list[pl.Expr]:
     open_ = ~pl.col("answered")
     return [
-        (pl.col("at_meta") & pl.col("in_source") & (any_pending(VOLATILE) | pl.col("static_pending"))).alias(
-            "untested"
-        ),
+        (pl.col("at_meta") & (any_pending(VOLATILE) | pl.col("static_pending"))).alias("untested"),
         (pl.col("in_source") & ~pl.col("at_meta") & open_).alias("creation"),
         (pl.col("static_pending") & open_).alias("static_pending"),
         *((pl.col(pending(name)) & open_).alias(pending(name)) for name in VOLATILE),

@@ -28,19 +28,19 @@ GZIP_WINDOW_BITS = 31
 
 
 @dataclass(frozen=True, slots=True)
-class FullRows:
-    """Rows of one full send, and the ids that it leaves out."""
+class FullPlan:
+    """What a full send says of which ids, and the ids that it leaves out. `head` lacks the fields behind the values."""
 
-    sent: pl.DataFrame
+    head: pl.DataFrame
     deletes: pl.DataFrame
     created: pl.DataFrame
     changed: pl.DataFrame
+    needs_payload: pl.DataFrame
+    """Ids whose complete row has to come from the last accepted send."""
 
 
-def full_rows(
-    compared: pl.DataFrame, desired: pl.DataFrame, payload: pl.DataFrame, how: FullSend, sequence: int
-) -> FullRows:
-    """Put together every row of a full send: from the source, or the kept one, with the volatile values to be sent."""
+def plan_full(compared: pl.DataFrame, how: FullSend, sequence: int) -> FullPlan:
+    """Choose for every id of a full send where its row comes from, and the volatile values to be sent."""
     stays = compared.filter((pl.col("in_source") | pl.col("at_meta")) & ~pl.col("drop"))
     swapped = pl.col("untested") if how.substitute else pl.lit(value=False)
     head = stays.select(
@@ -52,25 +52,35 @@ def full_rows(
         _kept=~pl.col("in_source") | swapped,
         _created=~pl.col("at_meta"),
         _sequence=pl.when(pl.col("in_source") & ~swapped).then(pl.lit(sequence)).otherwise(pl.col("sequence")),
-        _wanted_hash="_row_hash",
+        _row_hash="_row_hash",
         _swapped=swapped,
     )
-    fields = in_order({*desired.columns, *payload.columns})
-    rows = pl.concat([_static(head, desired, fields, kept=False), _static(head, payload, fields, kept=True)])
-    rows = rows.sort(ID).with_columns(
-        _row_hash=pl.when("_swapped").then(row_hash(pl.col("_static_hash"))).otherwise(pl.col("_wanted_hash"))
-    )
     changed = stays.filter(pl.col("at_meta") & ~swapped & (any_pending(VOLATILE) | pl.col("static_pending")))
-    return FullRows(
-        sent=rows.drop("_wanted_hash", "_swapped"),
+    return FullPlan(
+        head=head,
         deletes=compared.filter(pl.col("drop") & (pl.lit(how.update_only_reason is None))).select(ID),
         created=stays.filter(~pl.col("at_meta")).select(ID),
         changed=changed.select(ID),
+        needs_payload=head.filter("_kept").select(ID),
     )
 
 
-def _static(head: pl.DataFrame, source: pl.DataFrame, fields: Sequence[str], *, kept: bool) -> pl.DataFrame:
-    """Complete rows with the fields that only full sends carry. A kept row that is missing leaves no row at all."""
+def complete(plan: FullPlan, desired: pl.DataFrame, payload: pl.DataFrame) -> pl.DataFrame:
+    """Fill up every row with the fields that only full sends carry: a `sent` table with all of them, sorted by id.
+
+    A kept row that is missing leaves no row at all.
+    """
+    fields = in_order({*desired.columns, *payload.columns})
+    rows = _filled(plan.head.filter(~pl.col("_kept")), desired, fields)
+    if not plan.needs_payload.height:
+        return rows.drop("_swapped")
+    kept = _filled(plan.head.filter("_kept"), payload, fields).with_columns(
+        _row_hash=pl.when("_swapped").then(row_hash(pl.col("_static_hash"))).otherwise(pl.col("_row_hash"))
+    )
+    return pl.concat([rows, kept]).sort(ID).drop("_swapped")
+
+
+def _filled(head: pl.DataFrame, source: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
     static = [name for name in fields if name != ID and name not in VOLATILE]
     side = source.select(
         ID,
@@ -78,10 +88,8 @@ def _static(head: pl.DataFrame, source: pl.DataFrame, fields: Sequence[str], *, 
         "_group_hash",
         "_static_hash",
     )
-    joined = head.filter(pl.col("_kept") == kept).join(side, on=ID, how="inner", maintain_order="left")
-    return joined.select(
-        *fields, *(name for name in SENT if name.startswith("_") and name != "_row_hash"), "_wanted_hash", "_swapped"
-    )
+    joined = head.join(side, on=ID, how="inner", maintain_order="left")
+    return joined.select(*fields, *(name for name in SENT if name.startswith("_")), "_swapped")
 
 
 def replace_file(sent: pl.DataFrame) -> Iterator[bytes]:

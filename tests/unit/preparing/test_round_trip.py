@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from controller.ports.preparing import EncodeResult, Fate, Method, Receipt
@@ -158,7 +158,13 @@ class Play:
             assert (plan.create, plan.update, plan.delete) == (0, 0, 0)
 
 
-@settings(max_examples=12, deadline=None, report_multiple_bugs=False, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=8,
+    deadline=None,
+    report_multiple_bugs=False,
+    phases=[Phase.reuse, Phase.generate],  # an example takes a second: shrinking would take minutes
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(st.lists(EVENTS, min_size=1, max_size=8))
 def test_whatever_happens_the_world_comes_to_rest(events: list[Event]) -> None:
     with tempfile.TemporaryDirectory() as directory:

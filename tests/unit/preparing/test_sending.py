@@ -367,3 +367,15 @@ def test_receipts_of_two_bodies_are_taken_together(world: World) -> None:
     ]
     answer = world.acknowledge(Method.ITEMS_BATCH, encoded, receipts, [0])
     assert (answer.accepted, answer.unknown, answer.pending[0].volatile) == (5, 5, 5)
+
+
+def test_a_leaver_turns_out_of_stock_by_update_before_any_replace_deletes(world: World) -> None:
+    """Meta may refuse the changed row of a leaver like any other; a replace that carried it could delete it."""
+    loaded(world)
+    world.offer(products(2))
+    world.look()
+    world.look()
+    world.meta.refuse = {"00002"}
+    encoded, _ = world.send_full()
+    assert encoded.update_only_reason == "UntestedRows"
+    assert len(world.meta.items) == 3
