@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -70,8 +71,8 @@ def main() -> None:
         sys.exit("--speed must be above 0")
     try:
         asyncio.run(run(options))
-    except ValueError as problem:
-        sys.exit(str(problem))
+    except (ValueError, OSError, sqlite3.OperationalError) as problem:
+        sys.exit(f"the emulator can't start: {problem}")
 
 
 if __name__ == "__main__":

@@ -238,6 +238,7 @@ class Effects:
                 return
             found = list(found.rows())
         rows = found
+        delayed: list[Row] = []
         writes = _Writes()
         present = self.world.items.get_many(session.catalog, [row[2] for row in rows])
         for row in rows:
@@ -248,10 +249,14 @@ class Effects:
                 verdict = judge(self.world, session, row, before)
             if not judged:
                 self._record(session, row, verdict, at)
-            if late == 0 and not verdict.refused:
+            if verdict.refused:
+                continue
+            if late > 0:
+                delayed.append(row)
+            else:
                 self._collect(session, row[2], before, verdict, at, writes, present)
-        if late > 0:
-            self.add(session, "rows", session.ends + late, judged=True, rows=rows)
+        if delayed:
+            self.add(session, "rows", session.ends + late, judged=True, rows=delayed)
         self._write(writes)
 
     def _replace_all(self, session: Session, rows: Uniform, at: float) -> None:

@@ -1,15 +1,18 @@
 """Sets of item ids as sorted 64-bit hashes: eight bytes an item.
 
-Small sets go through Python's own, large ones through a column, which is ten times as fast for a million.
+Small sets go through Python's own, large ones through a column, which is ten times as fast for a million. The columns'
+library is imported when it is first needed: most runs never do.
 """
 
 import unicodedata
 from array import array
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-import polars as pl
-import polars_hash
 import xxhash
+
+if TYPE_CHECKING:
+    import polars as pl
 
 HASH_COLUMN_FROM = 2_000  # ids
 COLUMN_FROM = 100_000  # keys; below this Python's sets are as fast
@@ -33,7 +36,10 @@ def keys_in_order(rids: Sequence[str]) -> "array[int]":
     return _array(_hashed(rids))
 
 
-def _hashed(rids: Sequence[str]) -> pl.Series:
+def _hashed(rids: Sequence[str]) -> "pl.Series":
+    import polars as pl
+    import polars_hash
+
     return pl.DataFrame({"rid": rids}).select(polars_hash.col("rid").nchash.xxh3_64())["rid"]
 
 
@@ -50,11 +56,13 @@ def missing(rids: Sequence[str], kept: "array[int]") -> list[str]:
     return [rid for rid, lost in zip(rids, gone.to_list(), strict=True) if lost]
 
 
-def _column(keys: "array[int]") -> pl.Series:
+def _column(keys: "array[int]") -> "pl.Series":
+    import polars as pl
+
     return pl.Series(keys.tolist(), dtype=pl.UInt64)
 
 
-def _array(column: pl.Series) -> "array[int]":
+def _array(column: "pl.Series") -> "array[int]":
     return array("Q", column.to_list())
 
 

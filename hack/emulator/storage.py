@@ -12,6 +12,7 @@ from pathlib import Path
 from hack.emulator import jsons
 
 SCHEMA_VERSION = 1
+LOCKED_SECONDS = 1.0  # a directory belongs to one process; another one is told so soon
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS node (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, doc TEXT NOT NULL);
@@ -46,7 +47,9 @@ class Store:
             self.db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         else:
             state.mkdir(parents=True, exist_ok=True)
-            self.db = sqlite3.connect(state / "emulator.sqlite", isolation_level=None, check_same_thread=False)
+            self.db = sqlite3.connect(
+                state / "emulator.sqlite", isolation_level=None, check_same_thread=False, timeout=LOCKED_SECONDS
+            )
             self.db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self.db.execute("PRAGMA journal_mode = WAL")
         self.db.execute("PRAGMA synchronous = OFF")

@@ -3,12 +3,13 @@
 import csv
 import io
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hack.emulator.items import SEPARATOR
 from hack.emulator.keysets import canonical_id
-from hack.emulator.sections.catalog import feed_columns, item_fields, item_rules
+from hack.emulator.sections.catalog import feed_columns, feed_files, item_fields, item_rules
 from hack.emulator.sections.catalog.feed_files import Table
 
 COLUMNS = (
@@ -97,3 +98,37 @@ def test_rows_stay_in_their_places(rows: list[dict[str, str]]) -> None:
     assert found.ids == [row["id"] for row in whole]
     for place, row in enumerate(whole):
         assert found.fields(place)[0] == row["id"]
+
+
+fields = st.sampled_from(["a", "b c", "", "é", '"x,y"', '"p\nq"', '"s\n\nt"', '"d""q"', '""', '"""z"', "0"])
+plain = st.lists(fields, min_size=1, max_size=3).map(",".join)
+strange = st.sampled_from(["", ",,", '"a"b,c', 'a"b', '"a" ,b', 'x""y,z', '"a,b', " ", '"a"""b",c', "a,b,c,d"])
+ends = st.sampled_from(["\n", "\r\n"])
+
+
+def read_both(text: str) -> tuple[list[list[str]] | None, list[list[str]]]:
+    block = (text + "\n").encode()
+    table = Table(columns=("id", "b", "c"), delimiter=",", blocks=iter([block]))
+    frame = feed_columns.read(table, block)
+    rows = [[*found, *[""] * (3 - len(found))] for found in feed_files.rows(table, block)]
+    return (None if frame is None else [[str(value) for value in row] for row in frame.data.rows()]), rows
+
+
+@settings(max_examples=300, deadline=None)
+@given(lines=st.lists(plain, max_size=6), end=ends)
+def test_both_readers_see_the_same_fields(lines: list[str], end: str) -> None:
+    by_columns, by_rows = read_both(end.join(lines))
+    assert by_columns in (None, by_rows)
+
+
+@settings(max_examples=300, deadline=None)
+@given(lines=st.lists(plain | strange, max_size=6), end=ends)
+def test_where_the_readers_could_differ_only_one_is_asked(lines: list[str], end: str) -> None:
+    by_columns, by_rows = read_both(end.join(lines))
+    assert by_columns in (None, by_rows)
+
+
+@pytest.mark.parametrize("text", ["a,b,c\n\nd,e,f", 'a,"d""q",c', '"p\nq",b,c\nd,e,f', "a,b,c\n,,\nd,e,f"])
+def test_the_columns_reader_answers_for_ordinary_files(text: str) -> None:
+    by_columns, by_rows = read_both(text)
+    assert by_columns == by_rows

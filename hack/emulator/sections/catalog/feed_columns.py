@@ -15,7 +15,6 @@ from hack.emulator.sections.catalog import item_fields
 from hack.emulator.sections.catalog.feed_files import Table
 from hack.emulator.sections.catalog.item_fields import FieldRule, Kind
 
-BLOCK_BYTES_MIN = 1024 * 1024  # below this the row-wise path is as fast
 CLEAN_URL = r"^https?://[a-zA-Z0-9.\-]+(?::\d+)?(?:[/?#][!-~]*)?$"
 CLEAN_URLS = r"^https?://[a-zA-Z0-9.\-]+(?::\d+)?(?:[/?#][!-+\--:<-{}~]*)?(?:,https?://[a-zA-Z0-9.\-]+(?::\d+)?(?:[/?#][!-+\--:<-{}~]*)?){0,19}$"
 CLEAN_MOMENT = r"\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?:[+-]\d{2}:?\d{2})?)?"
@@ -38,15 +37,21 @@ class Clean:
     data: pl.DataFrame
 
     def fields(self, place: int) -> list[str]:
-        return ["" if value is None else str(value) for value in self.data.row(place)]
+        return [str(value) for value in self.data.row(place)]
 
 
-def worth_it(block: bytes) -> bool:
-    return len(block) >= BLOCK_BYTES_MIN
+def well_quoted(block: bytes, delimiter: str) -> bool:
+    """Every quote opens or closes a whole field, or is doubled inside one. Readers differ where that is not so."""
+    outside = block.split(b'"')[::2]
+    after, before = {one[:1] for one in outside[1:]}, {one[-1:] for one in outside[:-1]}
+    mark = delimiter.encode()
+    return after <= {b"", mark, b"\n", b"\r"} and before <= {b"", mark, b"\n"}
 
 
 def read(table: Table, block: bytes) -> Frame | None:
     """None where the columns reader can't make sense of the block: then rows are read one by one."""
+    if not well_quoted(block, table.delimiter):
+        return None
     try:
         data = pl.read_csv(
             block,
@@ -59,6 +64,9 @@ def read(table: Table, block: bytes) -> Frame | None:
         )
     except (pl.exceptions.PolarsError, ValueError):
         return None
+    data = data.with_columns(pl.all().fill_null(""))
+    if (data[str(table.columns.index("id"))] == "").any():  # what is empty from end to end is no row
+        data = data.filter(pl.any_horizontal(pl.all() != ""))
     return Frame(data)
 
 
@@ -103,7 +111,7 @@ def _present(columns: dict[str, pl.Expr], *names: str) -> pl.Expr:
 def clean_rows(frame: Frame, columns: Sequence[str], *, complete: bool, recommend: bool) -> Clean:
     """`columns`: names in the order of the file, empty for those that are ignored."""
     places = {name: pl.col(str(place)) for place, name in enumerate(columns) if name}
-    data = frame.data.with_columns(pl.all().fill_null(""))
+    data = frame.data
     rid = places["id"]
     conditions = [rid.str.contains(r"^[!-~]{1,100}$")]  # printable ASCII without spaces: canonical as it is
     for name, column in places.items():

@@ -237,8 +237,8 @@ def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def rows(table: Table, block: bytes) -> Iterator[list[str]]:
-    """The fields of each record of a block."""
+    """The fields of each record of a block; what is empty from end to end is no record."""
     text = io.StringIO(block.decode("utf-8", "replace").replace("\0", " "), newline="")
     for fields in csv.reader(text, delimiter=table.delimiter):
-        if fields:
+        if any(fields):
             yield fields

@@ -7,6 +7,8 @@ on the item as it is then is decided when the row takes effect (`effects.judge`)
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from hack.emulator import keysets
 from hack.emulator.effects import (
@@ -22,11 +24,15 @@ from hack.emulator.effects import (
 )
 from hack.emulator.items import SEPARATOR
 from hack.emulator.keysets import canonical_id, item_key
-from hack.emulator.sections.catalog import feed_columns, feed_files, item_fields, item_rules
+from hack.emulator.sections.catalog import feed_files, item_fields, item_rules
 from hack.emulator.sections.catalog.feed_files import FileProblem, Table
 from hack.emulator.sections.catalog.item_rules import Issue
 from hack.emulator.world import Session, World
 
+if TYPE_CHECKING:
+    from hack.emulator.sections.catalog import feed_columns
+
+COLUMNS_FROM_BYTES = 1024 * 1024  # smaller blocks are read as fast row by row, without the columns' library
 FIRST_DATA_LINE = 2  # the header is line 1
 
 
@@ -131,20 +137,22 @@ def _warn_columns(staging: _Staging, columns: Sequence[str]) -> None:
 
 
 def _stage_block(staging: _Staging, table: Table, block: bytes) -> None:
-    if feed_columns.worth_it(block):
+    if len(block) >= COLUMNS_FROM_BYTES:
+        from hack.emulator.sections.catalog import feed_columns
+
         frame = feed_columns.read(table, block)
         if frame is not None:
-            _stage_frame(staging, frame)
+            complete = staging.operation == REPLACE
+            recommend = complete and staging.world.switches.warn_missing_recommended == "true"
+            columns = staging.columns
+            _stage_clean(staging, feed_columns.clean_rows(frame, columns, complete=complete, recommend=recommend))
             return
     for fields in feed_files.rows(table, block):
         _stage_fields(staging, fields)
 
 
-def _stage_frame(staging: _Staging, frame: feed_columns.Frame) -> None:
+def _stage_clean(staging: _Staging, clean: "feed_columns.Clean") -> None:
     """Rows that are clean beyond doubt go through as they are; the others take the one true path."""
-    complete = staging.operation == REPLACE
-    recommend = complete and staging.world.switches.warn_missing_recommended == "true"
-    clean = feed_columns.clean_rows(frame, staging.columns, complete=complete, recommend=recommend)
     staging.layout = staging.world.items.layout([name for name in staging.columns if name])
     kept = staging.uniform
     if all(clean.values):  # an id is never empty, so neither is a row that is kept
@@ -159,7 +167,7 @@ def _stage_frame(staging: _Staging, frame: feed_columns.Frame) -> None:
         staging.flush()
 
 
-def _stage_mixed(staging: _Staging, clean: feed_columns.Clean) -> None:
+def _stage_mixed(staging: _Staging, clean: "feed_columns.Clean") -> None:
     kept = staging.uniform
     for place, (rid, values) in enumerate(zip(clean.ids, clean.values, strict=True)):
         if values is None:
@@ -184,7 +192,8 @@ def _stage_fields(staging: _Staging, fields: Sequence[str]) -> None:
         issue = Issue(item_rules.FATAL, "INVALID_ROW", "", "Row doesn't match the header", words)
         staging.refuse(line, _readable_id(staging, fields), [issue])
         return
-    values = {name: value.replace(SEPARATOR, " ") for name, value in zip(staging.columns, fields, strict=False) if name}
+    padded = zip_longest(staging.columns, fields, fillvalue="")
+    values = {name: value.replace(SEPARATOR, " ") for name, value in padded if name}
     rid = canonical_id(values.get("id", ""))
     if not rid or len(rid) > item_fields.ID_MAX:
         staging.refuse(line, "", [item_rules.missing("id") if not rid else ID_TOO_LONG])
