@@ -30,7 +30,7 @@ from controller.ports import preparing as documents
 from controller.reconcile.context import Context
 from controller.reconcile.reporting import report
 
-PLANNING = (None, Phase.PENDING, Phase.PREPARING, Phase.PLANNED)
+PLANNING = (None, Phase.PENDING, Phase.PREPARING, Phase.PLANNED, Phase.HELD)
 ACTIVE_BATCHES_MAX = 16
 
 
@@ -60,7 +60,8 @@ class OperationReport:
         return found is None or found.status.phase not in PLANNING
 
     async def phase(self, phase: Phase) -> None:
-        await self._write({}, phase)
+        verdicts = (absent(ConditionType.HELD), *progress(None, working=True, message=f"phase {phase}"))
+        await self._write({}, phase, verdicts)
 
     async def plan(self, encoded: documents.EncodeResult) -> None:
         plan = encoded.plan
@@ -130,7 +131,8 @@ class OperationReport:
         await self._write({"next_attempt_at": again_at.replace(second=0, microsecond=0)}, None, progress(fault))
 
     async def finish(self, phase: Phase, reason: str, message: str) -> None:
-        update: dict[str, object] = {"completed_at": self._context.clock.now(), "next_attempt_at": None}
+        ends_at = None if phase is Phase.HELD else self._context.clock.now()
+        update: dict[str, object] = {"completed_at": ends_at, "next_attempt_at": None}
         await self._write(update, phase, _verdicts(phase, reason, message))
 
     async def _write(self, update: dict[str, object], phase: Phase | None, verdicts: tuple[Verdict, ...] = ()) -> None:

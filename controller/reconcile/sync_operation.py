@@ -9,7 +9,7 @@ from controller.api.resource import ObjectKey
 from controller.api.v1alpha1.catalog import Catalog
 from controller.api.v1alpha1.catalog_ledger import Claim, IntentState, LedgerContent, PartitionRecord
 from controller.api.v1alpha1.common import Method
-from controller.api.v1alpha1.policies import DeletionPolicy, ManagementPolicy
+from controller.api.v1alpha1.policies import DeletionPolicy, ManagementPolicy, OnExceed
 from controller.api.v1alpha1.sync_operation import Phase, SyncOperation, SyncOperationStatus
 from controller.faults import Disposition, Fault
 from controller.planning.retention import ended
@@ -55,7 +55,7 @@ class SyncOperations:
             return Outcome()
         if self._runner.running(("operation", operation.uid)):
             return await self._let_go_early(operation) if operation.metadata.deleting else Outcome()
-        if ended(operation) or operation.status.phase is Phase.HELD:
+        if ended(operation) or self._still_held(operation):
             await let_go(self._context, operation)
             return Outcome()
         if operation.status.owner_uid is not None and not operation.status_is_ours:
@@ -66,6 +66,17 @@ class SyncOperations:
             return await self._admit(operation)
         except Fault as fault:
             return await self._wait(operation, fault)
+
+    def _still_held(self, operation: SyncOperation) -> bool:
+        """Tell whether what holds it is still there; when that is approved, the operation is planned again."""
+        if operation.status.phase is not Phase.HELD or not operation.status_is_ours or operation.spec.cancel:
+            return False
+        try:
+            catalog, _, ledger = self._target(operation)
+        except Fault:
+            return True
+        holds = catalog is not None and catalog.spec.guards.on_exceed is OnExceed.HOLD_OPERATION
+        return operation.metadata.deleting or (holds and bool(ledger.items) and ledger.items[0].held is not None)
 
     async def _let_go_early(self, operation: SyncOperation) -> Outcome:
         """Where nobody waits for its end, the object goes once the ledger has all that is needed to follow it."""
