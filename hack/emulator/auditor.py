@@ -6,9 +6,13 @@ whether a value went back in source time (I7), and whether items were deleted or
 two need a witness; without one they read "not judged".
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from itertools import accumulate
 
 from hack.emulator import jsons, keysets
 from hack.emulator.journal import Applied, Journal, Lost, Mutation, RequestRecord, WitnessRecord
@@ -18,6 +22,8 @@ from hack.emulator.switches import Switches
 
 CLEAN, VIOLATED, NOT_JUDGED = "clean", "violated", "not judged"
 VIOLATIONS_LISTED = 1_000
+COMPARABLE_CACHED = 100_000
+EVERYTHING = "*"  # a removal of this item allows every item of its catalog to go
 
 
 def audit(journal: Journal, switches: Switches, *, reserve_percent: float = 0.0) -> jsons.Object:
@@ -177,6 +183,7 @@ def _key(key: rate_limits.Key) -> jsons.Object:
 # -- I7
 
 
+@lru_cache(maxsize=COMPARABLE_CACHED)
 def comparable(field: str, value: str) -> str:
     """Values that mean the same compare equal: 12.5 EUR is 12.50 EUR."""
     text = " ".join(value.split())
@@ -189,49 +196,83 @@ def comparable(field: str, value: str) -> str:
     return text
 
 
+@dataclass(slots=True)
+class _Said:
+    """When the source said one value: its places in source time, ascending, and since when each was known."""
+
+    sequences: list[int] = dataclass_field(default_factory=list)
+    known_at: list[float] = dataclass_field(default_factory=list)
+    earliest_from: list[float] = dataclass_field(default_factory=list)  # the least of `known_at` from here on
+
+    def close(self) -> None:
+        self.earliest_from = list(accumulate(reversed(self.known_at), min))[::-1]
+
+    def first_from(self, floor: int, at: float) -> int | None:
+        """The first place in source time from `floor` on that was known by then."""
+        start = bisect_left(self.sequences, floor)
+        if start == len(self.sequences) or self.earliest_from[start] > at:
+            return None
+        places = range(start, len(self.sequences))
+        return next(self.sequences[place] for place in places if self.known_at[place] <= at)
+
+    def last(self, at: float) -> int:
+        """The last place that was known by then; there is one."""
+        return max(number for number, since in zip(self.sequences, self.known_at, strict=True) if since <= at)
+
+
+def _said(records: Sequence[WitnessRecord]) -> dict[tuple[str, str, str, str], _Said]:
+    """What the witness said, by catalog (empty: any), item, field and value."""
+    found: dict[tuple[str, str, str, str], _Said] = {}
+    for record in sorted(records, key=lambda one: one.sequence):
+        key = (record.catalog, record.item, record.field, comparable(record.field, record.value))
+        said = found.setdefault(key, _Said())
+        said.sequences.append(record.sequence)
+        said.known_at.append(record.at)
+    for said in found.values():
+        said.close()
+    return found
+
+
 def _backwards(applied: Sequence[Applied], records: Sequence[WitnessRecord]) -> tuple[list[jsons.Object], int]:
-    """Violations, and how many applied values the witness never saw.
+    """Violations, and how many applied values the witness never said.
 
     A value may stand at several points of source time. A history is in order if some choice of them never decreases;
     the smallest choice that does not decrease leaves the most room for what follows.
     """
-    known: dict[tuple[str, str, str], list[WitnessRecord]] = {}
-    for record in sorted(records, key=lambda one: one.sequence):
-        known.setdefault((record.catalog, record.item, record.field), []).append(record)
+    known = _said(records)
     reached: dict[tuple[int, str, str], int] = {}
     found: list[jsons.Object] = []
     unmatched = 0
     for one in sorted(applied, key=lambda change: change.at):
-        history = [*known.get((str(one.catalog), one.item, one.field), ()), *known.get(("", one.item, one.field), ())]
         value = comparable(one.field, one.value)
-        matching = [
-            record.sequence
-            for record in history
-            if record.at <= one.at and comparable(one.field, record.value) == value
-        ]
-        if not matching:
+        own = known.get((str(one.catalog), one.item, one.field, value))
+        said = own or known.get(("", one.item, one.field, value))
+        if said is None or said.earliest_from[0] > one.at:
             unmatched += 1
             continue
         key = (one.catalog, one.item, one.field)
         floor = reached.get(key)
-        ahead = [sequence for sequence in matching if floor is None or sequence >= floor]
-        if not ahead:
-            found.append(
-                {
-                    "invariant": "I7",
-                    "what": "a value went back in source time",
-                    "catalog": str(one.catalog),
-                    "item": one.item,
-                    "field": one.field,
-                    "value": one.value,
-                    "sequence": max(matching),
-                    "after_sequence": floor,
-                    "at": one.at,
-                    "mutation": one.mutation,
-                }
-            )
-        reached[key] = min(ahead) if ahead else max(matching)
+        ahead = said.first_from(said.sequences[0] if floor is None else floor, one.at)
+        if ahead is None:
+            ahead = said.last(one.at)
+            found.append(_went_back(one, ahead, floor))
+        reached[key] = ahead
     return found, unmatched
+
+
+def _went_back(one: Applied, sequence: int, floor: int | None) -> jsons.Object:
+    return {
+        "invariant": "I7",
+        "what": "a value went back in source time",
+        "catalog": str(one.catalog),
+        "item": one.item,
+        "field": one.field,
+        "value": one.value,
+        "sequence": sequence,
+        "after_sequence": floor,
+        "at": one.at,
+        "mutation": one.mutation,
+    }
 
 
 # -- I8
@@ -245,7 +286,8 @@ def _unasked(journal: Journal) -> list[jsons.Object]:
     for record in journal.records:
         if record.field == "availability" and record.value not in SELLABLE:
             allowed.setdefault(record.item, []).append((record.at, record.catalog))
-    return [_loss(one) for one in journal.lost if not _meant(one, allowed.get(one.item, []))]
+    everything = allowed.get(EVERYTHING, [])
+    return [_loss(one) for one in journal.lost if not _meant(one, [*everything, *allowed.get(one.item, [])])]
 
 
 def _meant(one: Lost, reasons: Sequence[tuple[float, str]]) -> bool:

@@ -219,6 +219,23 @@ async def test_deletions_and_sell_outs_need_a_witness(meta: Meta) -> None:
     assert found == [("C", "an item was made unsellable"), ("D", "an item was deleted")]
 
 
+async def test_a_whole_catalog_may_be_removed_on_purpose(meta: Meta) -> None:
+    catalog, feed = await prepared(meta)
+    other = await meta.catalog("Other")
+    await meta.control("POST", "/witness", {"removals": [{"item": "*", "catalog": other}]})
+    await meta.call("DELETE", f"/{feed}")
+    assert (await meta.audit())["judged"]["I8"] == "violated"
+    meta.wait(10)
+    await meta.control("POST", "/witness", {"removals": [{"item": "*", "catalog": catalog}]})
+    assert (await meta.audit())["judged"]["I8"] == "violated", "it was said too late"
+    second = await meta.feed(catalog, "Second")
+    meta.wait(10)
+    before = (await meta.audit())["violations_total"]
+    await meta.upload(second, [item("C")])
+    await meta.call("DELETE", f"/{catalog}")
+    assert (await meta.audit())["violations_total"] == before
+
+
 async def test_other_peoples_writes_are_not_the_clients(meta: Meta) -> None:
     catalog, _ = await prepared(meta)
     await meta.control("POST", "/witness", {"removals": [{"item": "nobody"}]})

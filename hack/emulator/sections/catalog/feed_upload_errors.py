@@ -14,6 +14,7 @@ from hack.emulator.sections.graph_api import paging
 from hack.emulator.world import Session, UploadError
 
 PRIORITY = ("HIGH", "MEDIUM", "LOW")
+HEADER_LINE = 1
 SURFACES = ("Dynamic Ads", "Marketplace", "US Marketplace")
 REPORT_COLUMNS = (
     "retailer_id", "message", "severity", "field_names", "affected_capabilities", "blocks_capability",
@@ -36,14 +37,13 @@ def _rows(call: Call, error: UploadError, limit: int) -> list[tuple[int, str]]:
 
 def _row_number(call: Call, subject: Subject) -> jsons.Json:
     rows = _rows(call, error_of(subject), 1)
-    return rows[0][0] if rows else None
+    return rows[0][0] if rows and rows[0][0] else None  # what is wrong with the whole file stands in no row
 
 
 def _samples(call: Call, error: UploadError) -> list[ErrorSample]:
     limit = int(call.world.switches.upload_error_samples)
-    return [
-        ErrorSample(f"{error.id}{place:02d}", rid, line) for place, (line, rid) in enumerate(_rows(call, error, limit))
-    ]
+    rows = [(line, rid) for line, rid in _rows(call, error, limit) if line > HEADER_LINE]
+    return [ErrorSample(f"{error.id}{place:04d}", rid, line) for place, (line, rid) in enumerate(rows)]
 
 
 def _sample(subject: Subject) -> ErrorSample:
