@@ -22,11 +22,11 @@ from controller.ports.preparing import (
 )
 from controller.preparing.context import Context
 from controller.preparing.heads import IDS, Heads, departures_of, in_partition, payload_of, pending_of, policy_of
-from controller.preparing.objects import read_or_empty, read_table, table_key, write_table
+from controller.preparing.objects import columns_of, read_or_empty, read_table, table_key, write_table
 from controller.products import acknowledge, verify
-from controller.products.acknowledge import Line, MessageGroup
+from controller.products.acknowledge import TAKEN, Line, MessageGroup
 from controller.products.encode import ids_document
-from controller.products.fields import GROUP, ID, VOLATILE, in_order
+from controller.products.fields import GROUP, ID, VOLATILE
 from controller.products.fingerprints import group_hash
 from controller.products.tables import DELETES, NARROW, SENT, SNAPSHOT, Kind, State, conform, empty, known
 from controller.stores.local import LocalStore, lost
@@ -73,7 +73,7 @@ def _result(
     return AcknowledgeResult(
         partitions=tuple(partitions),
         pending=pending,
-        accepted=int(outcomes.is_in(["applied", "confirmed"]).sum()),
+        accepted=int(outcomes.is_in(TAKEN).sum()),
         refused=int((outcomes == "refused").sum()),
         unknown=int((outcomes == "unknown").sum()),
         errors=_groups(acknowledge.message_groups(lines, "fatal")),
@@ -82,14 +82,16 @@ def _result(
 
 
 def _judged(store: LocalStore, receipt: Receipt, lines: list[Line]) -> pl.DataFrame:
-    sent = read_table(store, receipt.sent)
+    """Judge the rows of one body by their narrow columns; the texts are read only to compare them with a read-back."""
+    columns = columns_of(store, receipt.sent)
+    sent = read_table(store, receipt.sent, list(SENT) if receipt.read_back is None else None)
     back = None
     if receipt.read_back is not None:
         back = verify.compare_back(sent, verify.items(_content(store, receipt.read_back)))
     # A warning that recommends a field we did not send takes nothing back of what was sent.
-    about_us = [line for line in lines if line.severity == "fatal" or line.field is None or line.field in sent.columns]
+    about_us = [line for line in lines if line.severity == "fatal" or line.field is None or line.field in columns]
     return acknowledge.judge(
-        sent,
+        sent.select(SENT.names()),
         acknowledge.answers(about_us),
         back,
         applied=receipt.fate is Fate.APPLIED,
@@ -126,17 +128,15 @@ def _next_payload(
     sent = [each.sent for each in request.receipts if each.fate is not Fate.NEVER_ACCEPTED]
     known_ids = read_or_empty(context.store, document.payload, IDS)
     earlier = known_ids.join(rows.select(ID), on=ID, how="anti").join(deleted, on=ID, how="anti")
-    all_taken = bool(rows.get_column("outcome").is_in(["applied", "confirmed"]).all())
+    all_taken = bool(rows.get_column("outcome").is_in(TAKEN).all())
     if all_taken and not earlier.height and len(sent) == 1:
         return sent[0]
-    columns = in_order(name for name in rows.columns if name not in _JUDGEMENT and not name.endswith("_equal"))
-    payload = acknowledge.next_payload(payload_of(context.store, document), rows, deleted, columns)
+    taken = rows.filter(pl.col("outcome").is_in(TAKEN)).select(ID)
+    accepted = [read_table(context.store, key).join(taken, on=ID, how="semi", maintain_order="left") for key in sent]
+    payload = acknowledge.next_payload(payload_of(context.store, document), accepted, deleted)
     if not payload.height:
         return None
     return write_table(context.store, table_key(request.prefix, Kind.PAYLOAD, f"{document.index:03}"), payload)
-
-
-_JUDGEMENT = frozenset({"outcome", "fatal", "warned", "warned_static"})
 
 
 def _lines(store: LocalStore, key: str | None) -> list[Line]:

@@ -106,12 +106,10 @@ class ChildPreparing:
             start_new_session=True,
         )
         watch = _Watch(process.pid, self._memory_bytes_max)
-        try:
-            return await self._followed(process, stdin, watch)
-        finally:
-            await _end(process)
+        return await self._followed(process, stdin, watch)
 
     async def _followed(self, process: asyncio.subprocess.Process, stdin: bytes, watch: "_Watch") -> Ended:
+        """See the child to its end. Whatever happens here, it is gone with all of its session afterwards."""
         reading = asyncio.ensure_future(_tail(process.stderr))
         stopped_for: str | None = None
         try:
@@ -120,13 +118,12 @@ class ChildPreparing:
                 stopped_for = await self._watched(process, watch)
         except TimeoutError:
             stopped_for = "PreparingDeadline"
-        except BaseException:
-            reading.cancel()
-            raise
-        if stopped_for is not None:
-            _kill(process.pid)
-        code = await process.wait()
-        return Ended(code, stopped_for, watch.peak_bytes, await reading)
+        finally:
+            if stopped_for is not None or process.returncode is None:
+                _kill(process.pid)
+            code = await process.wait()
+            last_words = await reading
+        return Ended(code, stopped_for, watch.peak_bytes, last_words)
 
     async def _watched(self, process: asyncio.subprocess.Process, watch: "_Watch") -> str | None:
         """Return when the child ended by itself (None) or outgrew its memory."""
@@ -234,13 +231,6 @@ async def _tail(stream: asyncio.StreamReader | None) -> str:
     while piece := await stream.read(STDERR_BYTES_MAX):
         kept = (kept + piece)[-STDERR_BYTES_MAX:]
     return kept.decode("utf-8", errors="replace").strip()
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Leave nothing behind, whatever happened: the child has a session of its own, and all of it goes."""
-    if process.returncode is None:
-        _kill(process.pid)
-        await asyncio.shield(process.wait())
 
 
 def _kill(pid: int) -> None:

@@ -58,6 +58,14 @@ def read_table(store: LocalStore, key: str, columns: Sequence[str] | None = None
         raise _unreadable(key, error) from error
 
 
+def columns_of(store: LocalStore, key: str) -> frozenset[str]:
+    path = existing(store, key)
+    try:
+        return frozenset(pl.read_parquet_schema(path))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(key, error) from error
+
+
 def read_metadata(store: LocalStore, key: str) -> dict[str, str]:
     path = existing(store, key)
     try:

@@ -256,7 +256,7 @@ def _findings_again(context: Context, rejected: str | None) -> list[RuleFinding]
 def _misplaced(narrow: pl.DataFrame, heads: Heads) -> bool:
     """Tell whether Meta holds an item elsewhere than the last refresh placed it."""
     held = heads.snapshot.filter("at_meta").select(ID, held_at=PARTITION)
-    both = narrow.select(ID, PARTITION).join(held, on=ID, how="inner")
+    both = narrow.select(ID, PARTITION).join(held, on=ID, how="inner", maintain_order="none")
     return bool(both.select((pl.col(PARTITION) != pl.col("held_at")).any()).item())
 
 

@@ -5,17 +5,20 @@ What nobody can know becomes unknown, never wrong: the value that was sent stays
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
-from controller.products.fields import ID, VOLATILE
+from controller.products.fields import ID, VOLATILE, in_order
 from controller.products.tables import INSTANT, SNAPSHOT, State, bit, conform, known
 from controller.products.verify import FOUND
 
 SAMPLES_MAX = 10
 GROUPS_MAX = 16
+TAKEN = ("applied", "confirmed")
+"""Outcomes of rows that Meta has."""
 
 ANSWER = pl.Schema({ID: pl.String, "fatal": pl.Boolean, "warned": pl.UInt8, "warned_static": pl.Boolean})
 """What Meta said about one id. `warned` has the bits of volatile fields that a warning names."""
@@ -97,7 +100,7 @@ def judge(
     )
     return rows.with_columns(
         outcome=outcome,
-        warned=pl.col("warned").fill_null(0),
+        warned=pl.col("warned").fill_null(0) & pl.col("_volatile"),
         warned_static=pl.col("warned_static").fill_null(value=False),
     )
 
@@ -120,7 +123,7 @@ def next_snapshot(
     )
     joined = before.join(rows, on=ID, how="full", coalesce=True, maintain_order="left_right")
     joined = joined.with_columns(pl.col("sent", "at_meta").fill_null(value=False)).with_columns(
-        _taken=pl.col("outcome").is_in(["applied", "confirmed"]).fill_null(value=False)
+        _taken=pl.col("outcome").is_in(TAKEN).fill_null(value=False)
     )
     result = joined.with_columns(*_fields(replaced=replaced)).with_columns(_rest(now, replaced=replaced))
     result = result.with_columns(state=_state())
@@ -133,17 +136,14 @@ def forget_unsent(snapshot: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
     return snapshot.join(gone.select(ID), on=ID, how="anti", maintain_order="left")
 
 
-def next_payload(
-    payload: pl.DataFrame, judged: pl.DataFrame, deleted: pl.DataFrame, columns: list[str]
-) -> pl.DataFrame:
-    """Rows that Meta accepted, and for the others the earlier accepted row where there is one."""
-    accepted = judged.filter(pl.col("outcome").is_in(["applied", "confirmed"]))
-    earlier = payload.join(accepted.select(ID), on=ID, how="anti", maintain_order="left").join(
+def next_payload(payload: pl.DataFrame, accepted: Sequence[pl.DataFrame], deleted: pl.DataFrame) -> pl.DataFrame:
+    """Complete rows that Meta accepted, and for the other ids the earlier accepted row where there is one."""
+    taken = pl.concat([*accepted], how="diagonal")
+    earlier = payload.join(taken.select(ID), on=ID, how="anti", maintain_order="left").join(
         deleted.select(ID), on=ID, how="anti", maintain_order="left"
     )
-    chosen = [*columns, "_group_hash", "_static_hash"]
-    both = pl.concat([accepted.select(name for name in chosen if name in accepted.columns), earlier], how="diagonal")
-    return both.select(name for name in chosen if name in both.columns).sort(ID)
+    both = pl.concat([taken, earlier], how="diagonal")
+    return both.select(*in_order(both.columns), "_group_hash", "_static_hash").sort(ID)
 
 
 def _evidence(judged: pl.DataFrame, name: str) -> pl.Expr:

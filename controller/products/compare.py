@@ -163,9 +163,9 @@ def _joined(
     payload = payload_ids.lazy().select(ID, PARTITION, has_payload=pl.lit(value=True))
     flags = ("in_source", "in_snapshot", "at_meta", "has_payload", *(known(name) for name in VOLATILE))
     return (
-        source.join(held, on=[ID, PARTITION], how="full", coalesce=True)
-        .join(leaving, on=ID, how="left")
-        .join(payload, on=[ID, PARTITION], how="left")
+        source.join(held, on=[ID, PARTITION], how="full", coalesce=True, maintain_order="none")
+        .join(leaving, on=ID, how="left", maintain_order="none")
+        .join(payload, on=[ID, PARTITION], how="left", maintain_order="none")
         .with_columns(pl.col(flags).fill_null(value=False))
     )
 
