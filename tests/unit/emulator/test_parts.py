@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hack.emulator import bodies, effects, fieldspec, keysets, switches
+from hack.emulator import bodies, effects, fieldspec, judging, keysets, switches
 from hack.emulator.items import Item, ItemTable, Reads
 from hack.emulator.messages import GraphError
 from hack.emulator.sections.catalog.product_items import formatted, wanted_ids
@@ -119,7 +119,7 @@ def test_a_row_is_read_as_it_was_written(values: dict[str, str]) -> None:
 
 
 def test_packs_are_unpacked_as_they_were() -> None:
-    generic: list[effects.Row] = [("U", 1, "A", 3, "x"), ("D", 2, "B", 0, "")]
+    generic: list[judging.Row] = [("U", 1, "A", 3, "x"), ("D", 2, "B", 0, "")]
     for some in (generic[:1], generic):
         found = effects.unpack(effects.pack(some))
         assert isinstance(found, list)

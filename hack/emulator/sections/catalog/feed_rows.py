@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING
 from hack.emulator import keysets
 from hack.emulator.effects import (
     PACK_ROWS,
-    PATCH,
-    REPLACE,
     SCATTER_ROWS_MAX,
     Effects,
-    Row,
     Uniform,
     pack,
     pack_uniform,
 )
 from hack.emulator.items import SEPARATOR
+from hack.emulator.judging import PATCH, REPLACE, Row
 from hack.emulator.keysets import canonical_id, item_key
 from hack.emulator.sections.catalog import feed_files, item_fields, item_rules
 from hack.emulator.sections.catalog.feed_files import FileProblem, Table

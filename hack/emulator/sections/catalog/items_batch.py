@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from hack.emulator import jsons, messages, params
 from hack.emulator.documented import Provenance, behaviour, documented
-from hack.emulator.effects import CREATE, DELETE, UPDATE, Row
 from hack.emulator.items import SEPARATOR
 from hack.emulator.journal import Mutation
+from hack.emulator.judging import CREATE, DELETE, UPDATE, Row
 from hack.emulator.keysets import canonical_id, item_key, keys_of
 from hack.emulator.params import Param
 from hack.emulator.routing import Bucket, Call, Subject, Type, route
