@@ -57,6 +57,10 @@ class Collector:
         """Time in which nothing could be asked does not count towards any deadline."""
         self._stood_still += duration
 
+    def look_again(self, intent: Intent) -> None:
+        """The last look found nobody: the next one is due whenever the caller comes back."""
+        self._next_look.pop(intent.id, None)
+
     def failure(self, intent: Intent) -> str | None:
         return self._failures.get(intent.id)
 

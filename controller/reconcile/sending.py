@@ -317,6 +317,7 @@ class Sending:
             try:
                 collected = await self._collector.look(connection, intent)
             except Fault as fault:
+                self._collector.look_again(intent)
                 self._connections.report(connection, fault)
                 raise
             self._retry = 0
