@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hack.emulator import bodies, control, jsons, messages, params
+from hack.emulator import bodies, control, fetching, jsons, messages, params
 from hack.emulator.bodies import Parameters
 from hack.emulator.effects import Effects
 from hack.emulator.faults import FaultPlan, Strike
-from hack.emulator.fetching import Fetcher, fetch_due, no_fetcher
+from hack.emulator.fetching import Fetcher, no_fetcher
 from hack.emulator.journal import Journal, RequestRecord
 from hack.emulator.messages import GraphError
 from hack.emulator.routing import (
@@ -79,12 +79,8 @@ class Emulator:
     ) -> None:
         self._clock = clock
         self.store = Store(state)
-        self.switches = switches if isinstance(switches, Switches) else Switches()
-        for name, value in jsons.as_object(self.store.meta("switches")).items():
-            self.switches.set(name, value)
-        if switches is not None and not isinstance(switches, Switches):
-            for name, value in switches.items():
-                self.switches.set(name, value)
+        self.switches = switches if isinstance(switches, Switches) else self._switches(switches or {})
+        self.store.set_meta("switches", self.switches.show())
         self.world = World(self.store, seed=seed, switches=self.switches)
         self.journal = Journal(self.store)
         self.effects = Effects(self.world, self.journal)
@@ -95,6 +91,13 @@ class Emulator:
         self._seq = len(self.journal.requests)
         self._lock = asyncio.Lock()
         self._restore()
+
+    def _switches(self, wanted: Mapping[str, jsons.Json]) -> Switches:
+        """Those of the last run, and on top of them those that are wanted now."""
+        switches = Switches()
+        for name, value in {**jsons.as_object(self.store.meta("switches")), **wanted}.items():
+            switches.set(name, value)
+        return switches
 
     # -- time
 
@@ -122,15 +125,21 @@ class Emulator:
 
     async def advance(self) -> None:
         """Everything that is due by now happens. Called at each request; a front may call it more often."""
+        await self._fetch_due()
         async with self._lock:
             self.store.begin()
-            await self._advance()
+            self.effects.apply(self.now())
             self._commit()
 
-    async def _advance(self) -> None:
-        now = self.now()
-        await fetch_due(self.world, self.effects, self.journal, self.fetcher, now)
-        self.effects.apply(now)
+    async def _fetch_due(self) -> None:
+        """Without the lock: who serves the file may call the emulator while it does."""
+        for session in fetching.due(self.world, self.now()):
+            fetched = await fetching.fetch(self.fetcher, session)
+            async with self._lock:
+                self.store.begin()
+                self.effects.apply(self.now())
+                fetching.arrive(self.world, self.effects, self.journal, session, fetched, self.now())
+                self._commit()
 
     def _commit(self) -> None:
         if self.store.durable:
@@ -167,9 +176,10 @@ class Emulator:
         latency = hit.get("latency")
         if latency is not None and latency.phase == "request":
             await asyncio.sleep(latency.number("seconds", 1))
+        await self._fetch_due()
         async with self._lock:
             self.store.begin()
-            await self._advance()
+            self.effects.apply(self.now())
             response = await self._answer(request, hit, body, started[0])
             self._commit()
         if latency is not None and latency.phase == "answer":

@@ -43,27 +43,32 @@ async def no_fetcher(url: str, username: str, password: str) -> Fetched:
     return Fetched(0, b"")
 
 
-def waiting(world: World, now: float) -> list[Session]:
-    """Sessions whose file is due, in the order of their ids."""
-    return [world.sessions[one] for one in sorted(world.awaited) if world.sessions[one].starts <= now]
+def due(world: World, now: float) -> list[Session]:
+    """Sessions whose file is due, in the order of their ids; each is named once."""
+    found = [world.sessions[one] for one in sorted(world.awaited) if world.sessions[one].starts <= now]
+    world.awaited.difference_update(session.id for session in found)
+    return found
 
 
-async def fetch_due(world: World, effects: Effects, journal: Journal, fetcher: Fetcher, now: float) -> None:
-    for session in waiting(world, now):
-        username, password = session.login or ("", "")
-        session.fetch = False
-        world.awaited.discard(session.id)
-        session.starts = now
-        session.ends = now
-        try:
-            content = _content(await fetcher(session.url, username, password))
-            file = whole_file(session.url.rsplit("/", 1)[-1], content)
-            container = feed_files.container_of(file)
-        except (FileProblem, GraphError) as error:
-            problem = error if isinstance(error, FileProblem) else FileProblem("Unsupported file", error.message)
-            feed_uploads.fail(world, effects, journal, session, problem, now)
-            continue
-        feed_uploads.ingest(world, effects, journal, session, file, container=container, mischief=Mischief())
+async def fetch(fetcher: Fetcher, session: Session) -> Fetched:
+    username, password = session.login or ("", "")
+    return await fetcher(session.url, username, password)
+
+
+def arrive(world: World, effects: Effects, journal: Journal, session: Session, fetched: Fetched, now: float) -> None:
+    """The file is there, or is known not to come."""
+    if not session.fetch:
+        return  # its feed was deleted meanwhile
+    session.fetch = False
+    session.starts = session.ends = now
+    try:
+        file = whole_file(session.url.rsplit("/", 1)[-1], _content(fetched))
+        container = feed_files.container_of(file)
+    except (FileProblem, GraphError) as error:
+        problem = error if isinstance(error, FileProblem) else FileProblem("Unsupported file", error.message)
+        feed_uploads.fail(world, effects, journal, session, problem, now)
+        return
+    feed_uploads.ingest(world, effects, journal, session, file, container=container, mischief=Mischief())
 
 
 def _content(fetched: Fetched) -> bytes:

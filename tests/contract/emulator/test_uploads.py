@@ -386,6 +386,24 @@ async def test_a_file_is_fetched_later_with_its_login(make: Any) -> None:
     assert set(await meta.truth(catalog)) == {"A"}
 
 
+@claims("upload.fetch")
+async def test_who_serves_the_file_may_call_the_emulator_meanwhile(make: Any) -> None:
+    made: list[Meta] = []
+
+    async def fetcher(_url: str, _username: str, _password: str) -> Fetched:
+        await made[0].control("POST", "/witness", {"removals": [{"item": "X"}]})
+        return Fetched(200, feed_file([item("A")]))
+
+    made.append(await make(fetcher=fetcher))
+    catalog, feed = await made[0].catalog_and_feed()
+    await made[0].post(f"/{feed}/uploads", url="http://shop.example/f.csv")
+    made[0].wait(10)
+    await made[0].get("/me")
+    made[0].wait(30)
+    await made[0].get("/me")
+    assert set(await made[0].truth(catalog)) == {"A"}
+
+
 @claims("upload.fetch", "upload.unusable_file")
 @pytest.mark.parametrize("status", [0, 404, 500])
 async def test_a_failed_fetch_deletes_nothing(make: Any, status: int) -> None:
