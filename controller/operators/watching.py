@@ -24,6 +24,9 @@ LOG = logging.getLogger(__name__)
 JOIN_SECONDS = 20.0
 """kopf gives its tasks 5 s to end, then cancels them."""
 
+CLOSING_SECONDS = 0.25
+"""aiohttp, graceful shutdown: encrypted connections need a moment after their session to be closed."""
+
 Deliver = Callable[[type[Resource], str | None, Mapping[str, Any]], None]
 """(kind, type of the event or None when it comes from a LIST, object)"""
 
@@ -150,6 +153,7 @@ class Watching:
             # Told at once: nothing that is still to be cleaned up here may hide that the watches are dead.
             with contextlib.suppress(RuntimeError):  # our own loop has ended already
                 self._loop.call_soon_threadsafe(self._ended, error)
+        await asyncio.sleep(CLOSING_SECONDS)
 
     def _ended(self, error: BaseException | None) -> None:
         if not self.ended.done():
