@@ -179,9 +179,7 @@ class Story:
         self._publish(loss.rows)
         staying = {**loss.rows, broken: before[broken]}
         self._expected = {**{item: before[item] for item in loss.lost}, **staying}
-        self._telling.say(
-            f"{len(loss.lost)} of {len(before):,} are gone; this version also has a new product, a new title, a new price"
-        )
+        self._telling.say(f"{len(loss.lost)} of {len(before):,} are gone; a product, a title and a price are new")
         self._held(len(loss.lost))
         self._meta_agrees("everything else was sent, and Meta still has all that is held, for sale")
         self._approve()

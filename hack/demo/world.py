@@ -90,11 +90,12 @@ class Service:
 
 
 def erase(directory: Path) -> bool:
-    """End what runs in this directory, whoever started it, and remove it. Whether there was anything."""
+    """End what runs in this directory, whoever started it, and remove it. Whether there was a demo."""
     places = Places(directory)
     if not places.directory.exists():
         return False
-    if not places.marker.exists() and any(places.directory.iterdir()):
+    was_demo = places.marker.exists()
+    if not was_demo and any(places.directory.iterdir()):
         raise DemoError(f"{directory} is not empty and not a demo's; choose another with --directory, or empty it")
     found = processes.recorded(places.directory)
     for name in ORDER_OF_ENDING:
@@ -102,7 +103,7 @@ def erase(directory: Path) -> bool:
             found[name].end(ENDING_SECONDS)
     cluster.stop(places.control_plane)
     shutil.rmtree(places.directory)
-    return True
+    return was_demo
 
 
 @contextlib.contextmanager
