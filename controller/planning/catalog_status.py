@@ -57,7 +57,8 @@ class View:
     drift: tuple[Drift, ...] | None
     """None: Meta's settings were not read yet."""
     not_comparable: tuple[str, ...]
-    checks: tuple[RuleCount, ...]
+    checks: tuple[RuleCount, ...] | None
+    """None: not known since this process started."""
     derived: Derived | None
     refusals: tuple[ItemMessage, ...]
     """Meta's newest words about refused items."""
@@ -218,7 +219,7 @@ def _issues(view: View) -> Verdict:
         return absent(ConditionType.ITEM_ISSUES)
     parts = []
     if totals.invalid:
-        errors = [check for check in view.checks if check.level == "Error"]
+        errors = [check for check in view.checks or () if check.level == "Error"]
         detail = f": {errors[0].message} ({errors[0].count:,} rows, e.g. {_samples(errors[0])})" if errors else ""
         parts.append(f"{totals.invalid:,} rows fail our checks{detail}")
     if totals.refused:
@@ -267,7 +268,7 @@ def _status(view: View) -> CatalogStatus:
         update["last_handled_sync_at"] = view.handled_request
     if view.ledger is not None and view.ledger.items and view.ledger.items[0].refresh is not None:
         update |= _counts(view, view.ledger)
-    if view.checks:
+    if view.checks is not None:
         update["checks"] = tuple(
             CheckResult(rule=check.rule, level=check.level, count=check.count, sample_ids=check.sample_ids[:10])
             for check in view.checks[:STATUS_ENTRIES_MAX]

@@ -302,7 +302,7 @@ class _Work:
             onsite=seen.at_meta.onsite if seen is not None and seen.at_meta is not None else None,
             drift=seen.drift if seen is not None and seen.at_meta is not None else None,
             not_comparable=seen.not_comparable if seen is not None else (),
-            checks=sight.checks if sight is not None else (),
+            checks=sight.checks if sight is not None else None,
             derived=self._derived,
             refusals=self._refusals(),
             handled_request=handled,

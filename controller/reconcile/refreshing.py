@@ -46,7 +46,8 @@ class Sight:
     refused: Fault | None = None
     failures: int = 0
     retry_at: datetime | None = None
-    checks: tuple[documents.RuleCount, ...] = ()
+    checks: tuple[documents.RuleCount, ...] | None = None
+    """None: this process has not compared yet; what status says of it stays."""
     handled_request: str | None = None
     used_approvals: dict[str, int] = field(default_factory=dict)
     """Digest → items released, for the status of the approvals."""
@@ -250,8 +251,7 @@ class Refreshing:
         clean_at = sight.looked_at or seen.items[0].looked_at or now
         sight.looked_at = now
         sight.refused = None
-        if result.checks or result.head.sequence != (seen.items[0].refresh.sequence if seen.items[0].refresh else 0):
-            sight.checks = result.checks
+        sight.checks = result.checks
         wanted = catalog.spec.sharding.shards or recommended_shards(result.head.valid)
         if seen.layout is None and wanted != len(seen.partitions):
             await self._book.change(catalog_id, lambda ledger: _lay_out(ledger, catalog.name, wanted))
