@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hack.emulator import bodies, control, fetching, jsons, messages, params
+from hack.emulator import bodies, control, faults, fetching, jsons, messages, params
 from hack.emulator.bodies import Parameters
 from hack.emulator.effects import Effects
 from hack.emulator.faults import FaultPlan, Strike
@@ -25,7 +25,6 @@ from hack.emulator.routing import (
     ROUTES,
     Bucket,
     Call,
-    Mischief,
     Named,
     NodeRef,
     Page,
@@ -50,7 +49,6 @@ from hack.emulator.world import TEST_USER, Catalog, Feed, Session, Token, Upload
 
 SECTIONS = (check_batch_request_status, items_batch, product_catalog, product_feed, feed_upload_errors)
 JSON_TYPE = "application/json; charset=UTF-8"
-HTML = b"<html><head><title>Error</title></head><body><h1>Sorry, something went wrong.</h1></body></html>"
 REPORTS = "/_reports/"
 
 
@@ -227,8 +225,8 @@ class Emulator:
 
     async def _graph(self, visit: _Visit, body: bodies.Buffer) -> Response:
         """Faults that answer in the place of the API, else the API."""
-        refusal = self._faulty_answer(visit.strike)
-        if refusal is not None and not _works_first(visit.strike):
+        refusal = faults.answer_instead(visit.strike)
+        if refusal is not None and not faults.works_first(visit.strike):
             return refusal
         try:
             found = bodies.parse(visit.request.query, visit.request.headers.get("content-type", ""), body)
@@ -304,7 +302,7 @@ class Emulator:
             ),
             raw=found,
             body_size=size,
-            mischief=_mischief(visit.strike),
+            mischief=faults.mischief(visit.strike),
         )
         return await _render(call, route, ref, parts)
 
@@ -344,7 +342,7 @@ class Emulator:
             return NodeRef(Type.BUSINESS, Named(id_, self.world.businesses[id_])) if id_ == token.business else None
         if id_ == token.app:
             return NodeRef(Type.APP, self.world.apps[id_])
-        if not id_.isdigit():
+        if not params.is_digits(id_):
             return None
         node = self.world.nodes.get(int(id_)) or self.world.items.by_number(product_items.number_of(id_))
         if node is None:
@@ -405,21 +403,9 @@ class Emulator:
         if fault is not None:
             raise messages.bad_token(int(fault.number("subcode", 463)))
 
-    def _faulty_answer(self, strike: Strike) -> Response | None:
-        if (fault := strike.get("http_error")) is not None:
-            return Response(int(fault.number("status", 502)), HTML, {"Content-Type": "text/html"})
-        if (fault := strike.get("error_200")) is not None:
-            error = _coded(int(fault.number("code", 1)))
-            return Response(200, jsons.dump(error.envelope("AbCdEfGh")))
-        if (fault := strike.get("graph_error")) is not None:
-            error = _coded(int(fault.number("code", 2)))
-            error.transient = fault.transient
-            return Response(error.status, jsons.dump(error.envelope("AbCdEfGh")))
-        return None
-
     def _report_file(self, path: str) -> Response:
         parts = path.removeprefix(REPORTS).split("/")
-        session = self.world.sessions.get(int(parts[0])) if parts[0].isdigit() else None
+        session = self.world.sessions.get(int(parts[0])) if params.is_digits(parts[0]) else None
         if (
             session is None
             or len(parts) != 2
@@ -431,20 +417,6 @@ class Emulator:
 
 
 TYPES: dict[type, Type] = {Catalog: Type.CATALOG, Feed: Type.FEED, Session: Type.UPLOAD, UploadError: Type.UPLOAD_ERROR}
-
-
-def _works_first(strike: Strike) -> bool:
-    return any(fault.accepted for kind in ("http_error", "graph_error") if (fault := strike.get(kind)) is not None)
-
-
-def _coded(code: int) -> GraphError:
-    return (
-        messages.unavailable()
-        if code == 2
-        else messages.unknown_error()
-        if code == 1
-        else GraphError(code, f"(#{code}) Error")
-    )
 
 
 def _method(method: str, found: Parameters) -> str:
@@ -472,21 +444,6 @@ def _catalog_of(world: World, subject: object) -> Catalog | None:
         subject = world.sessions[subject.session]
     number = getattr(subject, "catalog", None)
     return world.catalogs.get(number) if isinstance(number, int) else None
-
-
-def _mischief(strike: Strike) -> Mischief:
-    if not strike.hits:
-        return Mischief()
-    failure = strike.get("upload_failure")
-    return Mischief(
-        late_seconds=strike.number("late", "seconds", 1200) if "late" in strike else 0,
-        lose_handle="handle_lost" in strike,
-        stuck="stuck_upload" in strike,
-        partial="partial_batch" in strike,
-        failure=failure.reason if failure is not None else "",
-        reads_lag=strike.number("stale_reads", "seconds", 900) if "stale_reads" in strike else -1,
-        no_effects="lost_effects" in strike,
-    )
 
 
 async def _render(call: Call, route: Route, ref: NodeRef, parts: list[str]) -> jsons.Json:

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from random import Random
 
-from hack.emulator import jsons
+from hack.emulator import jsons, messages
+from hack.emulator.messages import GraphError
+from hack.emulator.routing import Mischief
+from hack.emulator.wire import Response
 
 KINDS: dict[str, str] = {
     "latency": "wait `seconds` before the request is looked at (`phase`: request) or before the answer leaves (answer)",
@@ -143,3 +146,44 @@ class Strike:
     def number(self, kind: str, name: str, default: float) -> float:
         fault = self.hits.get(kind)
         return fault.number(name, default) if fault is not None else 0.0
+
+
+HTML = b"<html><head><title>Error</title></head><body><h1>Sorry, something went wrong.</h1></body></html>"
+
+
+def works_first(strike: Strike) -> bool:
+    return any(fault.accepted for kind in ("http_error", "graph_error") if (fault := strike.get(kind)) is not None)
+
+
+def _coded(code: int) -> GraphError:
+    known = {1: messages.unknown_error, 2: messages.unavailable}
+    return known[code]() if code in known else GraphError(code, f"(#{code}) Error")
+
+
+def answer_instead(strike: Strike) -> Response | None:
+    """What is answered in the place of the API."""
+    if (fault := strike.get("http_error")) is not None:
+        return Response(int(fault.number("status", 502)), HTML, {"Content-Type": "text/html"})
+    if (fault := strike.get("error_200")) is not None:
+        error = _coded(int(fault.number("code", 1)))
+        return Response(200, jsons.dump(error.envelope("AbCdEfGh")))
+    if (fault := strike.get("graph_error")) is not None:
+        error = _coded(int(fault.number("code", 2)))
+        error.transient = fault.transient
+        return Response(error.status, jsons.dump(error.envelope("AbCdEfGh")))
+    return None
+
+
+def mischief(strike: Strike) -> Mischief:
+    if not strike.hits:
+        return Mischief()
+    failure = strike.get("upload_failure")
+    return Mischief(
+        late_seconds=strike.number("late", "seconds", 1200) if "late" in strike else 0,
+        lose_handle="handle_lost" in strike,
+        stuck="stuck_upload" in strike,
+        partial="partial_batch" in strike,
+        failure=failure.reason if failure is not None else "",
+        reads_lag=strike.number("stale_reads", "seconds", 900) if "stale_reads" in strike else -1,
+        no_effects="lost_effects" in strike,
+    )

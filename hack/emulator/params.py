@@ -20,6 +20,14 @@ CURRENCY = re.compile(r"^[A-Z]{3}$")
 COUNTRY = re.compile(r"^[A-Z]{2}$")
 
 
+DIGITS_MAX = 18  # more never fit into an id
+
+
+def is_digits(text: str) -> bool:
+    """Only 0 to 9 (other scripts have digits too), and few enough to be a number of Meta's."""
+    return text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
+
+
 @dataclass(frozen=True, slots=True)
 class Param:
     name: str
@@ -61,7 +69,7 @@ def integer(name: str, value: bodies.Value) -> int:
 
 def number_id(name: str, value: bodies.Value) -> str:
     found = text(name, value)
-    if not found.isdigit():
+    if not is_digits(found):
         raise messages.invalid(f'Param {name} must be a valid ID string (e.g., "123")', name)
     return found
 

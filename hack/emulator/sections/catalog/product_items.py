@@ -360,4 +360,4 @@ for _method, _type, _edge in (("POST", Type.ITEM, ""), ("DELETE", Type.ITEM, "")
 
 def number_of(id: str) -> int:  # noqa: A002
     """The table's number behind a Graph id; 0 where it can't be an item."""
-    return int(id) - ID_BASE if id.isdigit() and int(id) > ID_BASE else 0
+    return int(id) - ID_BASE if params.is_digits(id) and int(id) > ID_BASE else 0

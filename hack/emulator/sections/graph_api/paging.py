@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from hack.emulator import jsons, messages
+from hack.emulator import jsons, messages, params
 from hack.emulator.bodies import Parameters, UploadedFile
 from hack.emulator.documented import Provenance, behaviour
 from hack.emulator.routing import Call, NodeRef, Page
@@ -48,7 +48,7 @@ def place_of(text: str) -> int:
         mark, _, place = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii").partition(":")
     except (NotBase64, UnicodeError, ValueError):
         mark, place = "", ""
-    if mark != "QVFIUk" or not place.isdigit():
+    if mark != "QVFIUk" or not params.is_digits(place):
         raise messages.invalid("Invalid cursors values", "after")
     return int(place)
 
@@ -56,7 +56,7 @@ def place_of(text: str) -> int:
 def limit_of(call: Call, *, bulk: bool = False) -> int:
     raw = call.raw.get("limit", LIMIT_DEFAULT)
     text = str(raw).strip()
-    if isinstance(raw, bool) or not text.isdigit() or int(text) < 1:
+    if isinstance(raw, bool) or not params.is_digits(text) or int(text) < 1:
         raise messages.invalid("Param limit must be an integer greater than 0", "limit")
     most = int(call.world.switches.page_limit_max) * (LIMIT_BULK_FACTOR if bulk else 1)
     asked = min(int(text), max(1, most))
