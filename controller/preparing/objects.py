@@ -4,8 +4,9 @@ A table that a head names and that is missing or unreadable is a lost snapshot, 
 than this release knows is refused by name, before a byte is read.
 """
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -27,26 +28,27 @@ def table_key(prefix: str, kind: Kind, part: str) -> str:
 
 
 def write_table(store: LocalStore, key: str, frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> str:
-    with store.creating(key) as path:
-        try:
-            frame.write_parquet(
-                path,
-                compression="zstd",
-                compression_level=COMPRESSION_LEVEL,
-                row_group_size=ROW_GROUP_ROWS,
-                statistics=False,
-                metadata=metadata,
-            )
-        except pl.exceptions.PolarsError as error:
-            _ask_disk(path)
-            raise OSError(str(error)) from error
+    with store.creating(key) as path, writing(path):
+        frame.write_parquet(
+            path,
+            compression="zstd",
+            compression_level=COMPRESSION_LEVEL,
+            row_group_size=ROW_GROUP_ROWS,
+            statistics=False,
+            metadata=metadata,
+        )
     return key
 
 
-def _ask_disk(path: Path) -> None:
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
     """Let the disk itself say that it is full: Polars' writer reports that as one of several vague errors."""
-    with path.open("ab") as file:
-        file.write(bytes(PROBE_BYTES))
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        with (path / "probe" if path.is_dir() else path).open("ab") as file:
+            file.write(bytes(PROBE_BYTES))
+        raise OSError(str(error)) from error
 
 
 def read_table(store: LocalStore, key: str, columns: Sequence[str] | None = None) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """The step `Refresh`: read, map, check, place, compare; decide what may leave. Once for all partitions."""
 
+import contextlib
 import json
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -30,8 +31,9 @@ from controller.preparing.heads import (
     policy_of,
     write_departures,
 )
-from controller.preparing.objects import read_metadata, read_or_empty, read_table, table_key, write_table
+from controller.preparing.objects import existing, read_metadata, read_or_empty, read_table, table_key, write_table
 from controller.preparing.source_rows import Read, Version, fetch, read_rows
+from controller.preparing.spill import ORDER, Spill, sink
 from controller.products import partition
 from controller.products.departures import Departures, Guard, Look, advance, next_look_at
 from controller.products.fields import ID
@@ -62,6 +64,14 @@ REFUSALS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """Which bytes were read."""
+
+    digest: str
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """What the source wants, wherever it came from, and the head that will stand for it."""
 
@@ -83,23 +93,25 @@ def _read(
     request: RefreshRequest, credentials: SourceCredentials, context: Context, heads: Heads
 ) -> Rows | RefusedRead:
     digest = None
-    try:
-        with Spool(context.store.spool_directory(), request.limits.source_bytes_max) as spooled:
-            version = fetch(request, credentials, context, spooled)
-            digest = spooled.digest
-            quiet = _quiet(request, digest, version)
-            if quiet is not None:
-                return _again(quiet, context, heads)
-            _refuse_older(request, digest, version)
-            read = read_rows(request.items, spooled, request.limits.line_bytes_max)
-        _must_be_enough(request, read)
-    except Fault as fault:
-        if fault.reason not in REFUSALS:
-            raise
-        return RefusedRead(reason=fault.reason, message=fault.message, digest=digest)
-    except OSError as error:  # of our own disk: what a source says is a Fault by now
-        raise storage_fault(error, "spooling the source") from error
-    return _placed(request, context, heads, read, digest, version)
+    scratch = context.store.spool_directory()
+    with Spill(scratch) as spill:
+        try:
+            with Spool(scratch, request.limits.source_bytes_max) as spooled:
+                version = fetch(request, credentials, context, spooled)
+                digest = spooled.digest
+                quiet = _quiet(request, digest, version)
+                if quiet is not None:
+                    return _again(quiet, context, heads)
+                _refuse_older(request, digest, version)
+                read = read_rows(request.items, spooled, spill, request.limits.line_bytes_max)
+            _must_be_enough(request, read)
+        except Fault as fault:
+            if fault.reason not in REFUSALS:
+                raise
+            return RefusedRead(reason=fault.reason, message=fault.message, digest=digest)
+        except OSError as error:  # of our own disk: what a source says is a Fault by now
+            raise storage_fault(error, "spooling the source") from error
+        return _placed(request, context, heads, read, spill.rows(), Seen(digest, version))
 
 
 def _quiet(request: RefreshRequest, digest: str, version: Version) -> RefreshRequest | None:
@@ -152,33 +164,33 @@ def _must_be_enough(request: RefreshRequest, read: Read) -> None:
         raise Fault("SourceMalformed", Disposition.RETRY, f"the source has more than {request.limits.rows_max} rows")
 
 
-def _placed(request: RefreshRequest, context: Context, heads: Heads, read: Read, digest: str, version: Version) -> Rows:
+def _placed(
+    request: RefreshRequest, context: Context, heads: Heads, read: Read, texts: pl.LazyFrame, seen: Seen
+) -> Rows:
     """Give every accepted row its partition, and write the tables."""
-    whole = read.accepted
-    whole = whole.with_columns(_homes(request, context, heads, whole))
-    narrow, named = _write_partitions(request, context, whole)
+    narrow = read.accepted.with_columns(_homes(request, context, heads, read.accepted))
+    named = _write_partitions(request, context, texts, narrow, ORDER)
     rejected = _write_rejected(request, context, read)
     previous = request.previous
-    superseded = (
-        [each for each in (previous.digest, *previous.superseded_digests) if each != digest] if previous else []
-    )
+    before = (previous.digest, *previous.superseded_digests) if previous else ()
+    superseded = dict.fromkeys(each for each in before if each != seen.digest)
     invalid = read.rows - read.accepted.height
     head = RefreshHead(
         sequence=request.sequence,
         read_at=request.now,
-        digest=digest,
-        etag=version.etag,
-        last_modified=version.last_modified,
+        digest=seen.digest,
+        etag=seen.version.etag,
+        last_modified=seen.version.last_modified,
         configuration_digest=request.configuration_digest,
         partitions=named,
         departures=previous.departures if previous else None,
-        superseded_digests=tuple(dict.fromkeys(superseded))[:SUPERSEDED_MAX],
+        superseded_digests=tuple(superseded)[:SUPERSEDED_MAX],
         rows=read.rows,
         valid=read.accepted.height,
         invalid=invalid,
     )
     stays = _stays(request.items, read.rejected)
-    return Rows(narrow, stays, read.findings, rejected, read.complete, head)
+    return Rows(narrow.select(*NARROW, PARTITION), stays, read.findings, rejected, read.complete, head)
 
 
 def _stays(entry: ItemsEntry, rejected: pl.DataFrame) -> pl.DataFrame:
@@ -201,15 +213,15 @@ def _rule_count(found: RuleFinding) -> RuleCount:
 
 
 def _write_partitions(
-    request: RefreshRequest, context: Context, whole: pl.DataFrame
-) -> tuple[pl.DataFrame, tuple[PartitionDesired, ...]]:
-    named: list[PartitionDesired] = []
-    for each in request.partitions:
-        alone = len(request.partitions) == 1
-        rows = (whole if alone else whole.filter(pl.col(PARTITION) == each.index)).drop(PARTITION)
-        key = write_table(context.store, table_key(request.prefix, Kind.DESIRED, f"{each.index:03}"), rows)
-        named.append(PartitionDesired(index=each.index, desired=key, rows=rows.height))
-    return whole.select(*NARROW, PARTITION), tuple(named)
+    request: RefreshRequest, context: Context, texts: pl.LazyFrame, placed: pl.DataFrame, key: str
+) -> tuple[PartitionDesired, ...]:
+    """Write the rows of every partition. `placed` says by `key` which rows, and where."""
+    keys = {each.index: table_key(request.prefix, Kind.DESIRED, f"{each.index:03}") for each in request.partitions}
+    with contextlib.ExitStack() as stack:
+        targets = {index: stack.enter_context(context.store.creating(named)) for index, named in keys.items()}
+        sink(texts, placed, key, targets, context.store.spool_directory())
+    rows = dict(placed.group_by(PARTITION, maintain_order=True).len().iter_rows())
+    return tuple(PartitionDesired(index=index, desired=named, rows=rows.get(index, 0)) for index, named in keys.items())
 
 
 def _homes(request: RefreshRequest, context: Context, heads: Heads, rows: pl.DataFrame) -> pl.Series:
@@ -240,7 +252,7 @@ def _again(request: RefreshRequest, context: Context, heads: Heads) -> Rows:
     head = previous
     indices = {each.index for each in request.partitions}
     if indices != {each.index for each in previous.partitions} or _misplaced(narrow, heads):
-        head, narrow = _moved(request, context, heads, previous)
+        head, narrow = _moved(request, context, heads, previous, narrow)
     stays = _stays(request.items, rejected)
     return Rows(narrow, stays, _findings_again(context, memory.rejected), memory.rejected, memory.complete, head)
 
@@ -261,12 +273,14 @@ def _misplaced(narrow: pl.DataFrame, heads: Heads) -> bool:
 
 
 def _moved(
-    request: RefreshRequest, context: Context, heads: Heads, previous: RefreshHead
+    request: RefreshRequest, context: Context, heads: Heads, previous: RefreshHead, narrow: pl.DataFrame
 ) -> tuple[RefreshHead, pl.DataFrame]:
     """Place the rows of the last read anew, because the partitions or the homes are others now."""
-    tables = [read_table(context.store, each.desired) for each in previous.partitions]
-    whole = pl.concat(tables, how="diagonal")
-    narrow, named = _write_partitions(request, context, whole.with_columns(_homes(request, context, heads, whole)))
+    narrow = narrow.with_columns(_homes(request, context, heads, narrow))
+    texts = pl.concat(
+        pl.scan_parquet(existing(context.store, each.desired), glob=False) for each in previous.partitions
+    )
+    named = _write_partitions(request, context, texts, narrow, ID)
     return previous.model_copy(update={"partitions": named}), narrow
 
 

@@ -13,13 +13,14 @@ from controller.api.v1alpha1.items import Compression, FileType, ItemsEntry, Rej
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import RefreshRequest, SourceCredentials
 from controller.preparing.context import Context
+from controller.preparing.spill import ORDER, Spill
 from controller.products import mapping, reading, rules
 from controller.products.fields import ID
 from controller.products.fingerprints import group_hash, row_hash, slot, static_hash
 from controller.products.records import Findings
 from controller.products.rules import REJECTED, RuleFinding
+from controller.products.tables import NARROW, conform
 from controller.products.tables import REJECTED as REJECTED_SCHEMA
-from controller.products.tables import conform
 from controller.sources import spool, volume
 from controller.sources.spool import Spool
 
@@ -60,14 +61,14 @@ def fetch(request: RefreshRequest, credentials: SourceCredentials, context: Cont
         return Version(delivery.etag, delivery.last_modified)
 
 
-def read_rows(entry: ItemsEntry, spooled: Spool, line_bytes_max: int) -> Read:
+def read_rows(entry: ItemsEntry, spooled: Spool, spill: Spill, line_bytes_max: int) -> Read:
     """Parse, map, check. What a row is called stays with it as its line."""
     shape = _shape(entry, spooled.head(HEAD_BYTES))
     findings = Findings()
     frames = reading.read(spooled.pieces(), shape, findings, line_bytes_max=line_bytes_max)
     columns, blocks = _columns(frames, shape)
     plan = mapping.plan(entry, columns) if columns else None
-    checked = list(_checked(blocks, plan, entry)) if plan else []
+    checked = list(_checked(blocks, plan, entry, spill)) if plan else []
     if not any(frame.height for frame, _ in checked) and not findings.bad_rows:
         raise Fault("SourceEmpty", Disposition.RETRY, "the source has no rows; nothing was changed")
     if not checked:
@@ -97,14 +98,14 @@ def _shape(entry: ItemsEntry, head: bytes) -> reading.Shape:
 
 
 def _checked(
-    frames: Iterable[pl.DataFrame], plan: mapping.MappingPlan, entry: ItemsEntry
+    frames: Iterable[pl.DataFrame], plan: mapping.MappingPlan, entry: ItemsEntry, spill: Spill
 ) -> Iterator[tuple[pl.DataFrame, list[RuleFinding]]]:
-    """Map, normalise, check and hash block by block: none of the intermediate texts outlives its block."""
+    """Map, normalise, check and hash block by block. The rows go to the spill; only narrow columns are returned."""
     named = rules.rules_for(plan.fields)
     for frame in frames:
         mapped = rules.normalise(mapping.apply(frame, plan, keep=(reading.LINE,)), entry.currency)
         checked, found = rules.check(mapped, named)
-        yield _hashed(checked, plan.fields), found
+        yield spill.add(_hashed(checked, plan.fields)).select(*NARROW, reading.LINE, REJECTED, ORDER), found
 
 
 def _hashed(rows: pl.DataFrame, fields: list[str]) -> pl.DataFrame:
@@ -115,16 +116,15 @@ def _hashed(rows: pl.DataFrame, fields: list[str]) -> pl.DataFrame:
 
 def _separated(whole: pl.DataFrame, found: list[RuleFinding], findings: Findings, entry: ItemsEntry) -> Read:
     """Tell accepted from rejected rows; of rows with one id, keep one and name the others."""
-    whole = whole.with_row_index("_order")
-    twice = rules.duplicates(whole.select(ID, reading.LINE, REJECTED, "_order"))
+    twice = rules.duplicates(whole.select(ID, reading.LINE, REJECTED, ORDER))
     found = [*found, *_duplicate_finding(twice), *_malformed_finding(findings)]
     fit = pl.col(REJECTED).is_null()
     if entry.rejected_rows is RejectedRows.SEND:
         fit = pl.col(ID).is_not_null()
-    again = pl.col("_order").is_in(twice.get_column("_order").implode())
-    accepted = whole.drop(REJECTED, "_order")
+    again = pl.col(ORDER).is_in(twice.get_column(ORDER).implode())
+    accepted = whole.drop(REJECTED)
     if twice.height or any(each.level == "Error" for each in found):
-        accepted = whole.filter(fit & ~again).drop(REJECTED, "_order")
+        accepted = whole.filter(fit & ~again).drop(REJECTED)
     rejected = whole.filter(~fit & ~again).select(ID, line=reading.LINE, rules=REJECTED)
     repeated = twice.select(ID, line=reading.LINE, rules=pl.lit("id-duplicate"), kept_line="_kept_line")
     unnamed = bool(whole.get_column(ID).null_count())

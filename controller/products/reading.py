@@ -70,16 +70,24 @@ def as_utf8(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield decoder.decode(piece).encode() if decoder else piece
 
 
-def read(pieces: Iterable[bytes], shape: Shape, findings: Findings, *, line_bytes_max: int) -> Iterator[pl.DataFrame]:
+def read(
+    pieces: Iterable[bytes],
+    shape: Shape,
+    findings: Findings,
+    *,
+    line_bytes_max: int,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[pl.DataFrame]:
     """Yield frames whose columns are the source's, all text, plus `_line` with the line each row starts on."""
     text = as_utf8(pieces)
     if shape.delimiter is None:
-        return _read_json_lines(text, findings, line_bytes_max)
-    return _DelimitedReader(shape.delimiter, findings, line_bytes_max).frames(text)
+        return _read_json_lines(text, findings, line_bytes_max, block_bytes)
+    return _DelimitedReader(shape.delimiter, findings, line_bytes_max, block_bytes).frames(text)
 
 
 class _DelimitedReader:
-    def __init__(self, delimiter: str, findings: Findings, line_bytes_max: int) -> None:
+    def __init__(self, delimiter: str, findings: Findings, line_bytes_max: int, block_bytes: int) -> None:
+        self._block_bytes = block_bytes
         self._delimiter = delimiter
         self._parser = RecordParser(delimiter, line_bytes_max)
         self._findings = findings
@@ -89,31 +97,36 @@ class _DelimitedReader:
 
     def frames(self, pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
         carried = b""
-        for piece in _of_size(pieces, BLOCK_BYTES):
-            data = carried + piece
+        for piece in _of_size(pieces, self._block_bytes):
+            carried += piece
             if not self._columns:
-                data = self._take_header(data)
-            block, carried = self._cut(data)
+                carried = self._after_header(carried, final=False)
+                if not self._columns:
+                    continue
+            block, carried = self._cut(carried)
             if block:
                 frame, rest = self._frame(block, final=False)
                 carried = rest + carried
                 yield frame
-        if carried and not self._columns:
-            carried = self._take_header(carried)
-        if carried:
-            yield self._frame(carried, final=True)[0]
-        elif self._columns:
-            yield self._to_frame([], [])
+        if not self._columns:
+            carried = self._after_header(carried, final=True)
+        if self._columns:
+            yield self._frame(carried, final=True)[0] if carried else self._to_frame([], [])
 
-    def _take_header(self, data: bytes) -> bytes:
+    def _after_header(self, data: bytes, *, final: bool) -> bytes:
+        """Take the header off. As long as it may be cut, nothing is taken."""
         start = _skip_comments(data)
-        self._line += data[: len(data) - len(start)].count(b"\n")
         found = self._parser.first(start[:HEADER_BYTES_MAX])
+        whole = found is not None and start[: found[1]].endswith(b"\n")
+        if not final and not whole and len(start) <= HEADER_BYTES_MAX:
+            return data
         if found is None:
-            raise malformed(f"the header on line {self._line} has a quote that is not closed")
+            raise malformed("the header has a quote that is not closed")
         names, end = found
+        if not start.strip():
+            return b""
         self._columns = column_names(names)
-        self._line += start.count(b"\n", 0, end)
+        self._line += data.count(b"\n", 0, len(data) - len(start) + end)
         return start[end:]
 
     def _cut(self, data: bytes) -> tuple[bytes, bytes]:
@@ -136,7 +149,9 @@ class _DelimitedReader:
             quotes -= data.count(b'"', position, end)
             end = position
         return (
-            (b"", data) if len(data) < BLOCK_BYTES else (data[: data.rfind(b"\n") + 1], data[data.rfind(b"\n") + 1 :])
+            (b"", data)
+            if len(data) < self._block_bytes
+            else (data[: data.rfind(b"\n") + 1], data[data.rfind(b"\n") + 1 :])
         )
 
     def _frame(self, block: bytes, *, final: bool) -> tuple[pl.DataFrame, bytes]:
@@ -214,10 +229,12 @@ def _without_blank(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
     return frame.filter(~pl.all_horizontal(pl.col(columns).is_null()))
 
 
-def _read_json_lines(pieces: Iterable[bytes], findings: Findings, line_bytes_max: int) -> Iterator[pl.DataFrame]:
+def _read_json_lines(
+    pieces: Iterable[bytes], findings: Findings, line_bytes_max: int, block_bytes: int
+) -> Iterator[pl.DataFrame]:
     line = 1
     carried = b""
-    for piece in _of_size(pieces, BLOCK_BYTES):
+    for piece in _of_size(pieces, block_bytes):
         data = carried + piece
         end = data.rfind(b"\n") + 1
         block, carried = data[:end], data[end:]

@@ -24,13 +24,12 @@ def pieces(content: bytes, size: int = 1 << 20) -> Iterator[bytes]:
 
 
 def read(
-    content: bytes, shape: Shape | None = None, *, size: int = 1 << 20
+    content: bytes, shape: Shape | None = None, *, size: int = 1 << 20, block: int = reading.BLOCK_BYTES
 ) -> tuple[list[dict[str, object]], Findings]:
     findings = Findings()
     chosen = shape or reading.detect(content)
-    frames = [
-        each for each in reading.read(pieces(content, size), chosen, findings, line_bytes_max=LINE_MAX) if each.height
-    ]
+    blocks = reading.read(pieces(content, size), chosen, findings, line_bytes_max=LINE_MAX, block_bytes=block)
+    frames = [each for each in blocks if each.height]
     rows = pl.concat(frames, how="diagonal").to_dicts() if frames else []
     return rows, findings
 
@@ -103,10 +102,9 @@ def test_lines_are_those_of_the_file() -> None:
     assert [row[LINE] for row in rows] == [2, 5, 7]
 
 
-def test_lines_are_right_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 64)
+def test_lines_are_right_across_blocks() -> None:
     content = b"a,b\n" + b"".join(b'%d,"x\n%d"\n' % (number, number) for number in range(100))
-    rows, findings = read(content, size=7)
+    rows, findings = read(content, size=7, block=64)
     assert [row[LINE] for row in rows] == [2 + 2 * number for number in range(100)]
     assert findings.complete
 
@@ -187,23 +185,28 @@ CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00
 )
 
 
-@given(rows=st.lists(st.lists(CELL, min_size=3, max_size=3), max_size=12), size=st.integers(1, 40), quote=st.booleans())
-def test_what_csv_writes_is_read_back(rows: list[list[str]], size: int, quote: bool) -> None:
+@given(
+    rows=st.lists(st.lists(CELL, min_size=3, max_size=3), max_size=12),
+    size=st.integers(1, 40),
+    quote=st.booleans(),
+    block=st.integers(1, 200),
+)
+def test_what_csv_writes_is_read_back(rows: list[list[str]], size: int, quote: bool, block: int) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if quote else csv.QUOTE_MINIMAL)
     writer.writerow(["a", "b", "c"])
     writer.writerows([f"x{row[0]}", *row[1:]] for row in rows)
-    found, findings = read(text.getvalue().encode(), Shape(","), size=size)
+    found, findings = read(text.getvalue().encode(), Shape(","), size=size, block=block)
     assert findings.complete
     assert [[value or "" for value in row] for row in values(found)] == [[f"x{row[0]}", *row[1:]] for row in rows]
 
 
-@given(st.binary(max_size=300), st.integers(0, 20))
-def test_garbage_anywhere_ends_and_keeps_the_rows_before_it(garbage: bytes, at: int) -> None:
+@given(st.binary(max_size=300), st.integers(0, 20), st.integers(1, 400))
+def test_garbage_anywhere_ends_and_keeps_the_rows_before_it(garbage: bytes, at: int, block: int) -> None:
     lines = [b"n%d,x,y,z" % number for number in range(20)]
     lines.insert(at, garbage)
     content = b"id,a,b,c\n" + b"\n".join(lines) + b"\n"
-    rows, _ = read(content, Shape(","))
+    rows, _ = read(content, Shape(","), block=block)
     names = [row["id"] for row in rows]
     assert [f"n{number}" for number in range(at)] == names[:at]
 
