@@ -66,10 +66,11 @@ def status(chosen: Options, _given: argparse.Namespace) -> int:
         print(f"  {name:<24} process {process.identity.pid:>7} {size:>9}  {closing.shown(process.log)}")
     for name, address in world.remembered(places).items():
         print(f"  {name:<24} {address}")
+    if plane is not None:
+        print(f"  {plane.shell_line}")
     if plane is None or set(world.ORDER_OF_ENDING) - running.keys():
         print("demo: not all of it runs; start it with `make demo`")
         return NOT_RUNNING
-    print(f"  {plane.shell_line}")
     return 0
 
 
