@@ -97,6 +97,7 @@ class _DelimitedReader:
 
     def frames(self, pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
         carried = b""
+        empty = True
         for piece in _of_size(pieces, self._block_bytes):
             carried += piece
             if not self._columns:
@@ -107,11 +108,14 @@ class _DelimitedReader:
             if block:
                 frame, rest = self._frame(block, final=False)
                 carried = rest + carried
+                empty = False
                 yield frame
         if not self._columns:
             carried = self._after_header(carried, final=True)
-        if self._columns:
-            yield self._frame(carried, final=True)[0] if carried else self._to_frame([], [])
+        if carried:
+            yield self._frame(carried, final=True)[0]
+        elif empty and self._columns:
+            yield self._to_frame([], [])
 
     def _after_header(self, data: bytes, *, final: bool) -> bytes:
         """Take the header off. As long as it may be cut, nothing is taken."""
@@ -244,7 +248,8 @@ def _read_json_lines(
         if block:
             yield _json_frame(block, line, findings)
         line += block.count(b"\n")
-    yield _json_frame(carried, line, findings)
+    if carried.strip() or line == 1:
+        yield _json_frame(carried, line, findings)
 
 
 def _json_frame(block: bytes, first_line: int, findings: Findings) -> pl.DataFrame:
