@@ -24,6 +24,8 @@ class ObjectStore:
         deletion does.
         """
         known = self._by_kind[resource.KIND].get(resource.key)
+        if known is not None and _older(resource, known):
+            return False
         self._by_kind[resource.KIND][resource.key] = resource
         return known is None or _wake_marks(known) != _wake_marks(resource)
 
@@ -48,6 +50,14 @@ class ObjectStore:
 
     def count(self) -> dict[str, int]:
         return {kind: len(objects) for kind, objects in sorted(self._by_kind.items())}
+
+
+def _older(resource: Resource, known: Resource) -> bool:
+    """Tell whether an answer to a write of ours was overtaken by a watch event (versions of one object are ordered)."""
+    if resource.uid != known.uid:
+        return False
+    versions = (resource.metadata.resource_version, known.metadata.resource_version)
+    return all(version.isdigit() for version in versions) and int(versions[0]) < int(versions[1])
 
 
 def _wake_marks(resource: Resource) -> tuple[object, ...]:
