@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeAlias
 
+from hack.emulator import jsons
 from hack.emulator.bodies import whole_file
 from hack.emulator.documented import Provenance, behaviour
 from hack.emulator.effects import Effects
@@ -68,7 +69,16 @@ def arrive(world: World, effects: Effects, journal: Journal, session: Session, f
         problem = error if isinstance(error, FileProblem) else FileProblem("Unsupported file", error.message)
         feed_uploads.fail(world, effects, journal, session, problem, now)
         return
-    feed_uploads.ingest(world, effects, journal, session, file, container=container, mischief=Mischief())
+    feed_uploads.ingest(world, effects, journal, session, file, container=container, mischief=_mischief(session))
+
+
+def _mischief(session: Session) -> Mischief:
+    """The faults that struck the call; by now it is as late as it should be."""
+    return Mischief(
+        stuck=session.mischief.get("stuck") is True,
+        failure=jsons.as_text(session.mischief.get("failure")),
+        no_effects=session.mischief.get("no_effects") is True,
+    )
 
 
 def _content(fetched: Fetched) -> bytes:

@@ -98,6 +98,7 @@ class Session:
     handle: str = ""
     input_method: str = "MANUAL_UPLOAD"
     fetch: bool = False  # its file is still to be fetched
+    mischief: jsons.Object = field(default_factory=dict)  # what faults will do to it once its file is there
     login: list[str] = field(default_factory=list)
     failed: str = ""  # what made the whole file be refused
     broken: bool = False  # a batch that ends as `error`

@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from hack.emulator import faults
-from tests.contract.emulator.driver import Meta, item, update
+from hack.emulator.fetching import Fetched
+from tests.contract.emulator.driver import Meta, feed_file, item, update
 
 BROKEN = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
@@ -139,6 +140,25 @@ async def test_an_upload_that_fails_as_a_file(meta: Meta) -> None:
     upload = await meta.upload(feed, [item("C")])
     assert (await meta.errors(upload))[0]["description"] == "The disk is on fire."
     assert set(await meta.truth(catalog)) == {"A", "B"}
+
+
+async def test_faults_of_an_upload_by_url_strike_when_its_file_is_there(make: Any) -> None:
+    async def fetcher(_url: str, _username: str, _password: str) -> Fetched:
+        return Fetched(200, feed_file([item(f"{n}") for n in range(60)]))
+
+    meta: Meta = await make(fetcher=fetcher)
+    catalog, feed = await meta.catalog_and_feed()
+    held: list[int] = []
+    for kind in ("upload_failure", "lost_effects", "stuck_upload"):
+        await meta.arm(kind, path="uploads")
+        upload = (await meta.post(f"/{feed}/uploads", url="http://shop.example/f.csv"))["id"]
+        for _ in range(3):
+            meta.wait(30)
+            await meta.session(upload)
+        held.append(len(await meta.truth(catalog)))
+        assert ("end_time" in await meta.session(upload)) is (kind != "stuck_upload")
+    assert held[:2] == [0, 0]
+    assert 0 < held[2] < 60
 
 
 async def test_effects_that_never_come(meta: Meta) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from array import array
+from dataclasses import asdict
 
 from hack.emulator import jsons, keysets, messages, params
 from hack.emulator.bodies import UploadedFile
@@ -132,6 +133,7 @@ async def create(call: Call, subject: Subject) -> NodeRef:
         ingest(call.world, call.effects, call.journal, session, file, container=container, mischief=call.mischief)
     else:
         session.fetch = True
+        session.mischief = asdict(call.mischief)
         session.ends = math.inf
         session.login = [call.text("username"), call.text("password")] if call.text("username") else []
         session.input_method = "USER_INITIATED_SERVER_FETCH"
