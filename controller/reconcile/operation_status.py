@@ -30,7 +30,6 @@ from controller.ports import preparing as documents
 from controller.reconcile.context import Context
 from controller.reconcile.reporting import report
 
-PLANNING = (None, Phase.PENDING, Phase.PREPARING, Phase.PLANNED, Phase.HELD)
 ACTIVE_BATCHES_MAX = 16
 
 
@@ -54,10 +53,13 @@ class OperationReport:
         found = self._object()
         return found is None or found.spec.cancel or found.metadata.deleting
 
-    def past_planning(self) -> bool:
-        """Something was sent before: what is left is to finish, not to plan anew."""
-        found = self._object()
-        return found is None or found.status.phase not in PLANNING
+    async def know(self) -> None:
+        """Right after a start the watch may not have told of the object yet."""
+        if self._object() is not None:
+            return
+        found = await self._context.cluster.get(SyncOperation, self._key)
+        if found is not None and found.uid == self._uid:
+            self._context.objects.put(found)
 
     async def phase(self, phase: Phase) -> None:
         verdicts = (absent(ConditionType.HELD), *progress(None, working=True, message=f"phase {phase}"))

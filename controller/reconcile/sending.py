@@ -93,11 +93,21 @@ class Sending:
         ledger = self._ledger()
         if not transitions.claimed_by(ledger, self._operation):
             return
-        fresh = not transitions.intents_of(ledger, self._operation) and not self._sent_anything
-        if fresh and not self._report.past_planning():
+        await self._know()
+        if not self._sent_anything and not transitions.begun(ledger, self._operation):
             await self._plan_and_send()
         await self._settle()
         await self._finish()
+
+    async def _know(self) -> None:
+        """Right after a start the watches have not told everything: look at what this operation belongs to."""
+        await self._report.know()
+        owner = self._ledger().owner
+        if owner is None or self._catalog() is not None:
+            return
+        found = await self._context.cluster.get(Catalog, ObjectKey(Catalog.KIND, owner.namespace, owner.name))
+        if found is not None:
+            self._context.objects.put(found)
 
     async def _plan_and_send(self) -> None:
         try:
@@ -335,6 +345,7 @@ class Sending:
         await self._report.phase(Phase.COLLECTING)
         ledger = self._ledger()
         touching = tuple(intent for intent in intents if set(intent.partitions) & set(ready))
+        self._failure = self._failure or _failure_of(touching)
         records = tuple(record for record in ledger.partitions if record.index in ready)
         refresh = self._refresh(ledger)
         request = documents.AcknowledgeRequest(
@@ -492,6 +503,17 @@ def _may_replace(ledger: LedgerContent, held: tuple[PartitionRecord, ...]) -> bo
     if any(record.unexpected is not None for record in ledger.partitions):
         return False
     return all(record.replace_proven for record in held)
+
+
+def _failure_of(intents: tuple[Intent, ...]) -> OperationFailed | None:
+    """What the ledger says of bodies whose fate was found by a process that is gone."""
+    fates = {intent.fate for intent in intents}
+    if documents.Fate.UNKNOWN in fates:
+        message = "what became of it is not known; the rows are unknown and are sent anew"
+        return OperationFailed(Phase.ABANDONED, "AbandonedOperation", message)
+    if documents.Fate.NEVER_ACCEPTED in fates:
+        return OperationFailed(Phase.FAILED, "MetaUnavailable", "Meta did not accept it; it is planned anew")
+    return None
 
 
 def _receipt(intent: Intent) -> documents.Receipt:

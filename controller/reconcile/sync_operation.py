@@ -226,7 +226,8 @@ class SyncOperations:
         if fault.disposition is Disposition.STALLED and found.metadata.deleting:
             await self._end(found, Phase.CANCELLED, "Cancelled", fault.message)
             return Outcome()
-        await report(self._context, found, _status(found, Phase.PENDING, self._context), progress(fault))
+        phase = found.status.phase if found.status_is_ours and found.status.phase is not None else Phase.PENDING
+        await report(self._context, found, _status(found, phase, self._context), progress(fault))
         if fault.retry_at is not None:
             return Outcome(fault.retry_at)
         now = self._context.clock.now()

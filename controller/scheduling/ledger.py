@@ -57,6 +57,12 @@ def intents_of(ledger: LedgerContent, operation: str) -> tuple[Intent, ...]:
     return tuple(intent for intent in ledger.intents if intent.operation == operation)
 
 
+def begun(ledger: LedgerContent, operation: str) -> bool:
+    """Tell whether it has sent anything: what is left then is to finish it, not to plan it anew."""
+    published = any(record.head_operation == operation for record in claimed_by(ledger, operation))
+    return published or bool(intents_of(ledger, operation))
+
+
 def operations_in_flight(ledger: LedgerContent) -> tuple[str, ...]:
     """The uids of all operations that hold a claim, sorted."""
     return tuple(sorted({record.claim.operation for record in ledger.partitions if record.claim is not None}))

@@ -207,7 +207,8 @@ class Process:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - kept for the world to judge
-            self.failed = error
+            if not self.incarnation.cut_off:
+                self.failed = error
 
     async def _acquire(self) -> None:
         lease = self._around.lease

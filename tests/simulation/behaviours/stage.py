@@ -91,6 +91,8 @@ class Stage:
         self.world = World(Options(seed=plan.seed, products=plan.products, switches=plan.switches), directory)
         self.shop = self.world.shop = ScriptedShop(self.world.rng("shop"), plan.products)
         self._people = MemoryTransport(self.world.server, Incarnation("people"))
+        self.bodies_before = 0
+        """Bodies of the kind in question that Meta had seen at `count_bodies`."""
 
     # People
 
@@ -353,6 +355,9 @@ class Stage:
 
     def items_at_meta(self) -> dict[str, dict[str, str]]:
         return self.world.items_at_meta()
+
+    def count_bodies(self, edge: str) -> None:
+        self.bodies_before = len([one for one in self.writes() if one.path.endswith(edge)])
 
     def events(self, reason: str) -> list[Json]:
         return [event for event in self.world.server.all("Event") if event["reason"] == reason]
