@@ -120,6 +120,10 @@ class Catalogs:
         finally:
             self.wake(catalog.key)
 
+    def wake_children(self, catalog_id: str) -> None:
+        """The schedules send what was asked for once status says that the source was looked at."""
+        self._wake_catalog(catalog_id)
+
     def refresh_running(self, catalog_id: str) -> bool:
         return self._runner.running(("refresh", catalog_id))
 
@@ -310,5 +314,7 @@ class _Work:
             now=self._now(),
         )
         status, verdicts = summarize(view)
-        await report(self._context, catalog, status, verdicts)
+        written = await report(self._context, catalog, status, verdicts)
+        if catalog_id is not None and written.status.last_handled_sync_at != catalog.status.last_handled_sync_at:
+            self._catalogs.wake_children(catalog_id)
         return breaks_at(view)

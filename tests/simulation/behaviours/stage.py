@@ -42,6 +42,7 @@ from tests.simulation.world import CATALOG, NAMESPACE, SHOP_URL, Options, World
 CONNECTION = "acme"
 SECRET = "meta"
 POLL_SECONDS = 2.0
+HOLD_SECONDS = 30.0
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Resource)
@@ -155,9 +156,9 @@ class Stage:
         query = (("fieldManager", "people"),)
         await self.send(Request("PATCH", path, query=query, body=patch, content_type=ContentType.MERGE_PATCH))
 
-    async def change(self, name: str = CATALOG, **spec: Any) -> None:
+    async def change(self, **spec: Any) -> None:
         """Change fields of the Catalog's spec."""
-        await self.patch(Catalog, name, {"spec": spec})
+        await self.patch(Catalog, CATALOG, {"spec": spec})
 
     async def annotate(self, name: str, value: str, *, kind: type[Resource] = Catalog, of: str = CATALOG) -> None:
         await self.patch(kind, of, {"metadata": {"annotations": {name: value}}})
@@ -218,7 +219,7 @@ class Stage:
         ends = loop.time() + during.total_seconds()
         while loop.time() < ends:
             assert condition(), f"{what or 'the condition'} stopped to hold\n{self.describe()}"
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(HOLD_SECONDS)
 
     async def rest(self, **duration: float) -> None:
         await asyncio.sleep(timedelta(**duration).total_seconds())
