@@ -1,15 +1,15 @@
 """The step `Encode`: the bytes that one operation sends, from the current refresh against the heads it holds."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import EncodeRequest, EncodeResult, Method, PayloadFile, PlanCounts
 from controller.preparing.context import Context
-from controller.preparing.heads import Heads, departures_of, in_partition, no_payload, payload_of, policy_of
-from controller.preparing.objects import read_or_empty, read_table, table_key, write_table
+from controller.preparing.heads import Heads, departures_of, in_partition, no_payload, policy_of
+from controller.preparing.objects import ROW_GROUP_ROWS, read_or_empty, scan_table, sink_table, table_key, write_table
 from controller.products import encode
 from controller.products.compare import FullSend, compare, full_send
 from controller.products.encode import FullPlan
@@ -32,11 +32,13 @@ def run(request: EncodeRequest, context: Context) -> EncodeResult:
 def _full(request: EncodeRequest, context: Context) -> EncodeResult:
     (document,) = request.partitions
     how, plan = _planned(request, context)
-    rows = _complete(request, context, plan)
-    if not rows.height:
+    if not plan.head.height:
         return EncodeResult()
-    sent = write_table(context.store, table_key(request.prefix, Kind.SENT, f"{document.index:03}"), rows)
-    file = _write_file(request, context.store, rows, sent, document.index)
+    sent = table_key(request.prefix, Kind.SENT, f"{document.index:03}")
+    sink_table(context.store, sent, _complete(request, context, plan), plan.head.height)
+    file = _write_file(request, context.store, sent, document.index)
+    if not file.rows:
+        return EncodeResult()
     deletes = None
     if plan.deletes.height:
         deletes = write_table(
@@ -46,7 +48,7 @@ def _full(request: EncodeRequest, context: Context) -> EncodeResult:
         create=plan.created.height,
         update=plan.changed.height,
         delete=plan.deletes.height,
-        unchanged=rows.height - plan.created.height - plan.changed.height,
+        unchanged=file.rows - plan.created.height - plan.changed.height,
         sample_create=_samples(plan.created),
         sample_update=_samples(plan.changed),
         sample_delete=_samples(plan.deletes),
@@ -70,12 +72,12 @@ def _planned(request: EncodeRequest, context: Context) -> tuple[FullSend, FullPl
     return how, encode.plan_full(compared, how, request.refresh.sequence)
 
 
-def _complete(request: EncodeRequest, context: Context, plan: FullPlan) -> pl.DataFrame:
+def _complete(request: EncodeRequest, context: Context, plan: FullPlan) -> pl.LazyFrame:
     (document,) = request.partitions
-    payload = no_payload()
-    if plan.needs_payload.height:
-        payload = payload_of(context.store, document).join(plan.needs_payload, on=ID, how="semi", maintain_order="left")
-    return encode.complete(plan, read_table(context.store, _desired_key(request, document.index)), payload)
+    desired = scan_table(context.store, _desired_key(request, document.index))
+    needs_payload = plan.needs_payload.height and document.payload is not None
+    payload = scan_table(context.store, document.payload) if needs_payload and document.payload else no_payload().lazy()
+    return encode.complete(plan, desired, payload)
 
 
 def _how(request: EncodeRequest, decided: FullSend) -> FullSend:
@@ -84,22 +86,26 @@ def _how(request: EncodeRequest, decided: FullSend) -> FullSend:
     return decided
 
 
-def _write_file(request: EncodeRequest, store: LocalStore, rows: pl.DataFrame, sent: str, index: int) -> PayloadFile:
+def _write_file(request: EncodeRequest, store: LocalStore, sent: str, index: int) -> PayloadFile:
     key = f"{request.prefix}/payload-{index:03}.csv.gz"
     digest = hashlib.sha256()
     size = 0
+    rows = scan_table(store, sent)
+    height = int(rows.select(pl.len()).collect().item())
     with store.creating(key) as path, path.open("wb") as file:
-        for piece in encode.replace_file(rows):
+        for piece in encode.replace_file(_slices(rows, height)):
             digest.update(piece)
             size += len(piece)
             file.write(piece)
-    if size > request.limits.upload_bytes_max:
-        raise Fault(
-            "UploadTooLarge",
-            Disposition.STALLED,
-            f"the file of partition {index} is larger than Meta takes: use more shards",
-        )
-    return PayloadFile(key=key, bytes=size, sha256=digest.hexdigest(), rows=rows.height, partitions=(index,), sent=sent)
+            if size > request.limits.upload_bytes_max:
+                message = f"the file of partition {index} is larger than Meta takes: use more shards"
+                raise Fault("UploadTooLarge", Disposition.STALLED, message)
+    return PayloadFile(key=key, bytes=size, sha256=digest.hexdigest(), rows=height, partitions=(index,), sent=sent)
+
+
+def _slices(rows: pl.LazyFrame, height: int) -> Iterator[pl.DataFrame]:
+    for start in range(0, height, ROW_GROUP_ROWS):
+        yield rows.slice(start, ROW_GROUP_ROWS).collect()
 
 
 def _batch(request: EncodeRequest, context: Context) -> EncodeResult:

@@ -10,35 +10,18 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypedDict
+from typing import Self
 
 import polars as pl
 
-from controller.preparing.objects import COMPRESSION_LEVEL, ROW_GROUP_ROWS, writing
+from controller.preparing.objects import EAGER_ROWS_MAX, OPTIONS, writing
 from controller.products.partition import PARTITION
 from controller.products.rules import REJECTED
 
 ORDER = "_order"
 """Number of a row within the read."""
-EAGER_ROWS_MAX = 20_000
-"""So few are put together in memory: starting the streaming engine would take longer than all the rest."""
 PRIVATE = (ORDER, REJECTED)
 """Columns that end with the read."""
-
-
-class _Options(TypedDict):
-    compression: Literal["zstd"]
-    compression_level: int
-    row_group_size: int
-    statistics: bool
-
-
-_OPTIONS: _Options = {
-    "compression": "zstd",
-    "compression_level": COMPRESSION_LEVEL,
-    "row_group_size": ROW_GROUP_ROWS,
-    "statistics": False,
-}
 
 
 class Spill:
@@ -97,7 +80,7 @@ def sink(rows: pl.LazyFrame, placed: pl.DataFrame, key: str, targets: Mapping[in
         whole = rows.join(chosen, on=key, how="inner", maintain_order="left").drop(private).collect()
         for index, path in targets.items():
             with writing(path):
-                whole.filter(pl.col(PARTITION) == index).drop(PARTITION).write_parquet(path, **_OPTIONS)
+                whole.filter(pl.col(PARTITION) == index).drop(PARTITION).write_parquet(path, **OPTIONS)
         return
     if len(targets) == 1:
         (path,) = targets.values()
@@ -117,4 +100,4 @@ def sink(rows: pl.LazyFrame, placed: pl.DataFrame, key: str, targets: Mapping[in
 
 def _write(rows: pl.LazyFrame, target: Path | pl.PartitionBy, at: Path) -> None:
     with writing(at):
-        rows.sink_parquet(target, maintain_order=True, **_OPTIONS)
+        rows.sink_parquet(target, maintain_order=True, **OPTIONS)

@@ -6,7 +6,7 @@ reads on behind the first gzip member of a file is not published.)
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -21,7 +21,6 @@ from controller.products.tables import ALL_VOLATILE, SENT, bit
 
 GZIP_LEVEL = 2
 """ISA-L: 12 % more bytes than zlib's default at a sixteenth of the time."""
-SLICE_ROWS = 50_000
 BATCH_HEAD = b'{"item_type":"PRODUCT_ITEM","allow_upsert":false,"requests":['
 BATCH_TAIL = b"]}"
 GZIP_WINDOW_BITS = 31
@@ -65,40 +64,40 @@ def plan_full(compared: pl.DataFrame, how: FullSend, sequence: int) -> FullPlan:
     )
 
 
-def complete(plan: FullPlan, desired: pl.DataFrame, payload: pl.DataFrame) -> pl.DataFrame:
+def complete(plan: FullPlan, desired: pl.LazyFrame, payload: pl.LazyFrame) -> pl.LazyFrame:
     """Fill up every row with the fields that only full sends carry: a `sent` table with all of them, sorted by id.
 
     A kept row that is missing leaves no row at all.
     """
-    fields = in_order({*desired.columns, *payload.columns})
+    fields = in_order({*desired.collect_schema(), *payload.collect_schema()})
     rows = _filled(plan.head.filter(~pl.col("_kept")), desired, fields)
-    if not plan.needs_payload.height:
-        return rows.drop("_swapped")
-    kept = _filled(plan.head.filter("_kept"), payload, fields).with_columns(
-        _row_hash=pl.when("_swapped").then(row_hash(pl.col("_static_hash"))).otherwise(pl.col("_row_hash"))
-    )
-    return pl.concat([rows, kept]).sort(ID).drop("_swapped")
+    if plan.needs_payload.height:
+        kept = _filled(plan.head.filter("_kept"), payload, fields).with_columns(
+            _row_hash=pl.when("_swapped").then(row_hash(pl.col("_static_hash"))).otherwise(pl.col("_row_hash"))
+        )
+        rows = pl.concat([rows, kept])
+    return rows.drop("_swapped").sort(ID)
 
 
-def _filled(head: pl.DataFrame, source: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
+def _filled(head: pl.DataFrame, source: pl.LazyFrame, fields: Sequence[str]) -> pl.LazyFrame:
+    present = source.collect_schema()
     static = [name for name in fields if name != ID and name not in VOLATILE]
     side = source.select(
         ID,
-        *(pl.col(name) if name in source.columns else pl.lit(None, dtype=pl.String).alias(name) for name in static),
+        *(pl.col(name) if name in present else pl.lit(None, dtype=pl.String).alias(name) for name in static),
         "_group_hash",
         "_static_hash",
     )
-    joined = head.join(side, on=ID, how="inner", maintain_order="left")
+    joined = side.join(head.lazy(), on=ID, how="inner", maintain_order="none")
     return joined.select(*fields, *(name for name in SENT if name.startswith("_")), "_swapped")
 
 
-def replace_file(sent: pl.DataFrame) -> Iterator[bytes]:
-    """Write the rows as one gzip member of CSV."""
-    columns = in_order(sent.columns)
+def replace_file(slices: Iterable[pl.DataFrame]) -> Iterator[bytes]:
+    """Write slices of a `sent` table as one gzip member of CSV."""
     gzip = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, GZIP_WINDOW_BITS)
-    for number, start in enumerate(range(0, sent.height, SLICE_ROWS)):
+    for number, rows in enumerate(slices):
         buffer = io.BytesIO()
-        sent.slice(start, SLICE_ROWS).select(columns).write_csv(buffer, include_header=number == 0)
+        rows.select(in_order(rows.columns)).write_csv(buffer, include_header=number == 0)
         yield gzip.compress(buffer.getbuffer())
     yield gzip.flush()
 
