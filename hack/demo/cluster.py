@@ -1,5 +1,7 @@
 """What the demo asks of the API server, always through kubectl as the administrator."""
 
+from collections.abc import Iterable
+
 from hack.controlplane.cluster import ControlPlane
 from hack.emulator import jsons
 
@@ -16,8 +18,8 @@ class Cluster:
     def catalog(self) -> jsons.Object:
         return self._read("get", "catalog", CATALOG, "--output=json")
 
-    def objects(self, kind: str) -> list[jsons.Object]:
-        found = self._read("get", kind, "--output=json")
+    def objects(self, kinds: Iterable[str]) -> list[jsons.Object]:
+        found = self._read("get", ",".join(kinds), "--output=json")
         return [jsons.as_object(one) for one in jsons.as_list(found["items"])]
 
     def wait(self, condition: str, seconds: float) -> None:

@@ -1,34 +1,43 @@
 """What the demo promises of its end: pure, from resources and the audit to a list of what is not so."""
 
+from collections.abc import Sequence
+
 from hack.demo.cluster import conditions, name, status
 from hack.emulator import jsons
 
 CONDITIONS: dict[str, frozenset[str]] = {
-    "metaconnection": frozenset({"Ready"}),
-    "catalog": frozenset({"Ready", "Synced", "Fresh", "ItemIssues"}),
-    "catalogshard": frozenset({"Ready"}),
-    "feedschedule": frozenset({"Ready"}),
-    "syncoperation": frozenset({"Complete"}),
-    "deletionapproval": frozenset(),
+    "MetaConnection": frozenset({"Ready"}),
+    "Catalog": frozenset({"Ready", "Synced", "Fresh", "ItemIssues"}),
+    "CatalogShard": frozenset({"Ready"}),
+    "FeedSchedule": frozenset({"Ready"}),
+    "SyncOperation": frozenset({"Complete"}),
+    "DeletionApproval": frozenset(),
 }
 """Which are True at the end, by kind; no other is there. ItemIssues speaks of the product that stays broken."""
 CLEAN = "clean"
 
 
-def problems(kind: str, resource: jsons.Object) -> list[str]:
+def all_problems(resources: Sequence[jsons.Object]) -> list[str]:
+    """What is not as promised of all of them together: one of each kind at least."""
+    there = {resource["kind"] for resource in resources}
+    missing = [f"there is no {kind}" for kind in CONDITIONS if kind not in there]
+    return missing + [problem for resource in resources for problem in problems(resource)]
+
+
+def problems(resource: jsons.Object) -> list[str]:
     """What is not as promised of one object."""
-    found = conditions(resource)
+    kind, found = jsons.as_text(resource["kind"]), conditions(resource)
     label = f"{kind}/{name(resource)}"
     wrong = [f"{label} has no condition {each}" for each in sorted(CONDITIONS[kind] - found.keys())]
     for each, condition in sorted(found.items()):
         said = f"{label}: {each}={condition.get('status')}, {condition.get('reason')}: {condition.get('message')}"
         if each not in CONDITIONS[kind] or condition.get("status") != "True":
             wrong.append(said)
-    if kind == "catalog":
+    if kind == "Catalog":
         totals = jsons.as_object(status(resource).get("totals"))
         if (totals.get("invalid"), totals.get("refused")) != (0, 1):
             wrong.append(f"{label}: one item should be refused by Meta and none by our checks: {dict(totals)}")
-    if kind == "deletionapproval" and not status(resource).get("releasedItems"):
+    if kind == "DeletionApproval" and not status(resource).get("releasedItems"):
         wrong.append(f"{label} released nothing")
     return wrong
 

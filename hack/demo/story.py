@@ -280,12 +280,7 @@ class Story:
             self._until(rests, "everything comes to rest")
 
     def _not_as_promised(self) -> list[str]:
-        return [
-            problem
-            for kind in promises.CONDITIONS
-            for resource in self._cluster.objects(kind)
-            for problem in promises.problems(kind, resource)
-        ]
+        return promises.all_problems(self._cluster.objects(promises.CONDITIONS))
 
     def _until(self, holds: Callable[[], bool], what: str) -> None:
         def looked() -> bool:

@@ -28,7 +28,9 @@ EMULATOR, SOURCE, OPERATOR = "emulator", "source", "operator"
 ORDER_OF_ENDING = (OPERATOR, SOURCE, EMULATOR)
 ENDING_SECONDS = 10.0
 STARTING_SECONDS = 30.0
-POLL_SECONDS = 0.2
+START_POLL_SECONDS = 0.1
+POLL_SECONDS = 0.5
+"""A look starts kubectl, or has the stand-in list every item; the machine has better things to do all the time."""
 HOST = "127.0.0.1"
 LOOPBACK = "127.0.0.0/8"
 WAIT_MIN = timedelta(milliseconds=500)
@@ -158,7 +160,7 @@ def start_operator(places: Places, options: Options, plane: ControlPlane, emulat
         *timing_flags(options.speed),
     ]
     operator = _start(places, OPERATOR, command)
-    until(operator, lambda: logged(operator, "working") is not None, "the operator works", STARTING_SECONDS)
+    _until_started(operator, lambda: logged(operator, "working") is not None, "the operator works")
     return operator
 
 
@@ -171,11 +173,13 @@ def timing_flags(speed: float) -> list[str]:
     return flags
 
 
-def until(process: Process, holds: Callable[[], bool], what: str, seconds: float) -> None:
+def until(
+    process: Process, holds: Callable[[], bool], what: str, seconds: float, poll_seconds: float = POLL_SECONDS
+) -> None:
     """Look again and again until it holds. Raises DemoError when the process ends or the time is over."""
     deadline = time.monotonic() + seconds
     while not holds():
-        if process.wait(POLL_SECONDS):
+        if process.wait(poll_seconds):
             raise DemoError(f"{process.name} ended while this was awaited: {what}.\n{processes.tail(process.log)}")
         if time.monotonic() > deadline:
             raise DemoError(f"not within {seconds:.0f} s: {what}.\n{processes.tail(process.log)}")
@@ -206,8 +210,12 @@ def remembered(places: Places) -> dict[str, str]:
 def _service(places: Places, name: str, command: list[str]) -> Service:
     """Start something whose first line of output says where it listens."""
     process = _start(places, name, command)
-    until(process, lambda: _announced(process) != "", f"{name} says where it listens", STARTING_SECONDS)
+    _until_started(process, lambda: _announced(process) != "", f"{name} says where it listens")
     return Service(process, _announced(process))
+
+
+def _until_started(process: Process, holds: Callable[[], bool], what: str) -> None:
+    until(process, holds, what, STARTING_SECONDS, START_POLL_SECONDS)
 
 
 def _announced(process: Process) -> str:

@@ -8,9 +8,9 @@ from hack.demo.products import COLUMNS
 from hack.emulator import jsons
 
 
-def resource(*conditions: tuple[str, str], **status: jsons.Json) -> jsons.Object:
-    listed: list[jsons.Json] = [{"type": kind, "status": value, "reason": "Why"} for kind, value in conditions]
-    return {"metadata": {"name": "one"}, "status": {"conditions": listed, **status}}
+def resource(kind: str, *conditions: tuple[str, str], **status: jsons.Json) -> jsons.Object:
+    listed: list[jsons.Json] = [{"type": each, "status": value, "reason": "Why"} for each, value in conditions]
+    return {"kind": kind, "metadata": {"name": "one"}, "status": {"conditions": listed, **status}}
 
 
 CATALOG = [("Ready", "True"), ("Synced", "True"), ("Fresh", "True"), ("ItemIssues", "True")]
@@ -18,26 +18,33 @@ TOTALS: jsons.Object = {"items": 1600, "invalid": 0, "refused": 1}
 
 
 def test_what_is_promised_is_no_problem() -> None:
-    assert promises.problems("catalog", resource(*CATALOG, totals=TOTALS)) == []
-    assert promises.problems("catalogshard", resource(("Ready", "True"))) == []
-    assert promises.problems("deletionapproval", resource(releasedItems=800)) == []
+    assert promises.problems(resource("Catalog", *CATALOG, totals=TOTALS)) == []
+    assert promises.problems(resource("CatalogShard", ("Ready", "True"))) == []
+    assert promises.problems(resource("DeletionApproval", releasedItems=800)) == []
 
 
 @pytest.mark.parametrize(
-    ("kind", "found", "named"),
+    ("found", "named"),
     [
-        ("catalog", resource(*CATALOG[1:], totals=TOTALS), "no condition Ready"),
-        ("catalog", resource(("Ready", "False"), *CATALOG[1:], totals=TOTALS), "Ready=False, Why"),
-        ("catalog", resource(*CATALOG, ("DeletionsHeld", "True"), totals=TOTALS), "DeletionsHeld=True"),
-        ("catalog", resource(*CATALOG, totals={"invalid": 1, "refused": 1}), "one item should be refused"),
-        ("metaconnection", resource(("Ready", "True"), ("Stalled", "True")), "Stalled=True"),
-        ("syncoperation", resource(("Failed", "True")), "no condition Complete"),
-        ("syncoperation", resource(("Reconciling", "True")), "Reconciling=True"),
-        ("deletionapproval", resource(), "released nothing"),
+        (resource("Catalog", *CATALOG[1:], totals=TOTALS), "no condition Ready"),
+        (resource("Catalog", ("Ready", "False"), *CATALOG[1:], totals=TOTALS), "Ready=False, Why"),
+        (resource("Catalog", *CATALOG, ("DeletionsHeld", "True"), totals=TOTALS), "DeletionsHeld=True"),
+        (resource("Catalog", *CATALOG, totals={"invalid": 1, "refused": 1}), "one item should be refused"),
+        (resource("MetaConnection", ("Ready", "True"), ("Stalled", "True")), "Stalled=True"),
+        (resource("SyncOperation", ("Failed", "True")), "no condition Complete"),
+        (resource("SyncOperation", ("Reconciling", "True")), "Reconciling=True"),
+        (resource("DeletionApproval"), "released nothing"),
     ],
 )
-def test_what_is_not_is_named(kind: str, found: jsons.Object, named: str) -> None:
-    assert any(named in problem for problem in promises.problems(kind, found))
+def test_what_is_not_is_named(found: jsons.Object, named: str) -> None:
+    assert any(named in problem for problem in promises.problems(found))
+
+
+def test_a_kind_that_is_not_there_is_named() -> None:
+    there = [resource(kind, *((each, "True") for each in kinds)) for kind, kinds in promises.CONDITIONS.items()]
+    found = promises.all_problems(there[1:])
+    assert "there is no MetaConnection" in found
+    assert not [problem for problem in found if problem.startswith("there is no") and "MetaConnection" not in problem]
 
 
 def audit(**changes: jsons.Json) -> jsons.Object:
