@@ -80,6 +80,9 @@ class Reason(StrEnum):
     UNEXPECTED_RESULT = "UnexpectedResult", "Meta did something else than was planned; replaces are stopped."
     ABANDONED_OPERATION = "AbandonedOperation", "Meta's answer never came; the rows are read back before a new try."
     EXCLUSION_NOT_GUARANTEED = "ExclusionNotGuaranteed", "Meta fetches by itself, so overlap cannot be excluded."
+    PREPARING_FAILED = "PreparingFailed", "The process that reads and encodes the items ended without a result."
+    PREPARING_OUT_OF_MEMORY = "PreparingOutOfMemory", "Reading or encoding the items needs more memory than it may use."
+    PREPARING_DEADLINE = "PreparingDeadline", "Reading or encoding the items took longer than it may."
     PREPARATION_FAILED = "PreparationFailed", "Reading or encoding the items failed; the message says how."
 
     PAYLOAD_TOO_LARGE = "PayloadTooLarge", "What is to be sent exceeds what Meta takes at once."

@@ -99,7 +99,7 @@ def _write_file(request: EncodeRequest, store: LocalStore, sent: str, index: int
             file.write(piece)
             if size > request.limits.upload_bytes_max:
                 message = f"the file of partition {index} is larger than Meta takes: use more shards"
-                raise Fault("UploadTooLarge", Disposition.STALLED, message)
+                raise Fault("PayloadTooLarge", Disposition.STALLED, message)
     return PayloadFile(key=key, bytes=size, sha256=digest.hexdigest(), rows=height, partitions=(index,), sent=sent)
 
 

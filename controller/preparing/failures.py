@@ -3,7 +3,7 @@
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import FailedStep, Result
 
-_STALLED = frozenset({"SnapshotLost", "SnapshotTooNew", "UploadTooLarge"})
+_STALLED = frozenset({"SnapshotLost", "SnapshotTooNew", "PayloadTooLarge"})
 _MESSAGE_LENGTH_MAX = 1_000
 
 

@@ -168,10 +168,14 @@ class LocalStore:
     def remove_leftovers(self) -> int:
         """Remove the temporary files of processes that were killed. Only while no step runs."""
         self._must_be_a_store()
-        found = [Path(at, name) for at, _, names in os.walk(self.root) for name in names if _is_temporary(name)]
+        found = [Path(at, name) for at, _, names in os.walk(self.root) for name in names if self._is_leftover(at, name)]
         for path in found:
             path.unlink(missing_ok=True)
+            self._remove_empty_directories(path.parent)
         return len(found)
+
+    def _is_leftover(self, at: str, name: str) -> bool:
+        return name.startswith(TEMPORARY_PREFIX) or Path(at).is_relative_to(self.root / SPOOL_DIRECTORY)
 
     def _must_be_a_store(self) -> None:
         if not (self.root / IDENTITY_FILE).is_file():
@@ -226,10 +230,6 @@ class LocalStore:
             yield
         except OSError as error:
             raise storage_fault(error, doing) from error
-
-
-def _is_temporary(name: str) -> bool:
-    return name.startswith(TEMPORARY_PREFIX)
 
 
 def _raise_unless_missing(error: OSError) -> None:

@@ -149,7 +149,7 @@ class TestReplaceFile:
         world.refresh()
         with pytest.raises(Fault) as caught:
             world.encode(Method.REPLACE_FEED, 0, limits=Limits(upload_bytes_max=100))
-        assert caught.value.reason == "UploadTooLarge"
+        assert caught.value.reason == "PayloadTooLarge"
         assert "shards" in caught.value.message
 
     def test_a_refused_creation_is_not_believed_and_tried_again_in_full_sends(self, world: World) -> None:

@@ -71,8 +71,12 @@ def test_an_interrupted_write_leaves_nothing(store: LocalStore) -> None:
 def test_leftovers_of_killed_processes_are_not_listed_and_can_be_removed(store: LocalStore) -> None:
     store.write("a/b", b"1")
     (store.root / "a" / ".tmp-123-4").write_bytes(b"half")
+    spilled = store.spool_directory() / "rows-x"
+    spilled.mkdir()
+    (spilled / "000000.parquet").write_bytes(b"rows")
     assert store.keys("") == ("a/b",)
-    assert store.remove_leftovers() == 1
+    assert store.remove_leftovers() == 2
+    assert not spilled.exists()
     assert store.remove_leftovers() == 0
     assert store.read("a/b") == b"1"
 
