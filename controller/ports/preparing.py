@@ -286,7 +286,12 @@ class EncodeResult(Document):
     """sha256:<hex> over the files' digests in order."""
     update_only: bool = False
     update_only_reason: str | None = None
-    """KeptRowMissing | DeletionsHeld | FirstUpload | SnapshotLost | Requested."""
+    """KeptRowMissing | DeletionsHeld | UntestedRows | FirstUpload | SnapshotLost | Requested.
+
+    UntestedRows: items at Meta would be sent with values that Meta has not accepted yet. What a replace does to an
+    existing item whose row it refuses is not published, so such rows travel as updates. Only where a deletion is due
+    the file replaces, and then carries those items as Meta last accepted them.
+    """
     deletes: str | None = None
     """Table of the ids that a replace leaves out on purpose."""
     more: bool = False

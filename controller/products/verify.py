@@ -5,7 +5,6 @@ Meta writes some values its own way. Compared are only fields that come back in 
 """
 
 import json
-from collections.abc import Iterable
 
 import polars as pl
 
@@ -52,9 +51,10 @@ def compare_back(sent: pl.DataFrame, read: pl.DataFrame) -> pl.DataFrame:
 
 
 def equal_rows(compared: pl.DataFrame) -> pl.Expr:
-    """Rows that were found, with no comparable field that differs."""
-    fields = [name for name in compared.columns if name.endswith("_equal")]
-    return pl.col(FOUND) & ~pl.any_horizontal(~pl.col(name).fill_null(value=True) for name in fields)
+    """Rows that were found with at least one comparable field, and none that differs: silence proves nothing."""
+    fields = [pl.col(name) for name in compared.columns if name.endswith("_equal")]
+    differs = pl.any_horizontal(~each.fill_null(value=True) for each in fields)
+    return pl.col(FOUND) & ~differs & pl.any_horizontal(each.is_not_null() for each in fields)
 
 
 def _equal(name: str) -> pl.Expr:
@@ -80,8 +80,3 @@ def _text(value: object) -> str | None:
     if value is None or value == "":
         return None
     return value.strip() or None if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def groups(lines: Iterable[bytes]) -> list[dict[str, object]]:
-    """Parse JSON Lines."""
-    return [json.loads(line) for line in lines if line.strip()]

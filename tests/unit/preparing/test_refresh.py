@@ -1,7 +1,12 @@
 """What a read may say, and what nobody acts on."""
 
+import csv
+import gzip
+import io
+import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -296,3 +301,36 @@ def test_members_of_a_group_share_a_partition_and_items_never_move(tmp_path: Pat
         world.send_full(index)
     assert {each: world.meta.feed[each] for each in homes} == homes
     assert world.meta.feed["new"] == min(homes.values())
+
+
+def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
+    rows = [product(f"{number:03}", title=f'T "{number}"\n, größe 🙂', price="09.90 EUR") for number in range(20)]
+
+    def written(delimiter: str, line_end: str = "\n", quoting: Literal[0, 1] = csv.QUOTE_MINIMAL) -> bytes:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(rows[0]), delimiter=delimiter, lineterminator=line_end, quoting=quoting)
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue().encode()
+
+    plain = written(",")
+    files = {
+        "commas": plain,
+        "semicolons": written(";"),
+        "tabs, all quoted, CRLF": written("\t", "\r\n", csv.QUOTE_ALL),
+        "bars": written("|"),
+        "utf-16": written(",").decode().encode("utf-16"),
+        "json lines": "\n".join(json.dumps(row) for row in rows).encode(),
+        "gzip": gzip.compress(plain),
+        "two gzip members": gzip.compress(plain[:1_000]) + gzip.compress(plain[1_000:]),
+    }
+    tables = []
+    for name, content in files.items():
+        (tmp_path / name).mkdir()
+        world = World(tmp_path / name)
+        world.offer(content)
+        head = world.refresh().head
+        assert head is not None, name
+        assert (head.valid, head.invalid) == (20, 0), name
+        tables.append(read_table(world.store, head.partitions[0].desired).drop("_line"))
+    assert [name for name, table in zip(files, tables, strict=True) if not table.equals(tables[0])] == []

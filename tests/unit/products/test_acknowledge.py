@@ -194,7 +194,8 @@ def test_the_next_payload_keeps_the_earlier_row_of_what_was_refused() -> None:
         ({"title": "Other"}, False),
         ({"quantity_to_sell_on_facebook": 5}, False),
         ({"sale_price": ""}, True),
-        ({"unknown_to_us": "x"}, True),
+        ({"unknown_to_us": "x"}, False),
+        ({"unknown_to_us": "x", "price": "2 EUR"}, True),
     ],
 )
 def test_verification(read: dict[str, object], verdict: bool) -> None:
