@@ -17,6 +17,9 @@ from controller.scheduling.queue import WorkQueue
 
 LOG = logging.getLogger(__name__)
 
+AGAIN_SECONDS_MIN = 0.05
+"""A run that asks for the next one at a moment that has come already must not spin."""
+
 Reconcile = Callable[[ObjectKey], Awaitable[Outcome]]
 Dependents = Callable[[ObjectKey], tuple[ObjectKey, ...]]
 
@@ -67,7 +70,8 @@ class Engine:
             finally:
                 self.queue.done(key)
             if again_at is not None:
-                self.queue.mark(key, delay=(again_at - self._context.clock.now()).total_seconds(), priority=2)
+                delay = (again_at - self._context.clock.now()).total_seconds()
+                self.queue.mark(key, delay=max(delay, AGAIN_SECONDS_MIN), priority=2)
 
     async def _once(self, key: ObjectKey) -> datetime | None:
         metrics = self._context.metrics
