@@ -10,7 +10,7 @@
 `deletes`     ids that a replace leaves out on purpose
 `rejected`    rows that failed our checks
 
-Sorted by id throughout. Private columns of tables that also hold fields begin with an underscore, as no field does.
+`desired` is in the order of the source, the others are sorted by id. Private columns of tables that also hold fields begin with an underscore, as no field does.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from typing import Final
 
 import polars as pl
 
-from controller.products.fields import GROUP, ID, VOLATILE
+from controller.products.fields import ID, VOLATILE
 
 VERSION: Final = 1
 """Of every table; stands in the name of its file. A reader accepts its own and older ones."""
@@ -144,7 +144,3 @@ def conform(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
         (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in schema.items()
     )
-
-
-def group_column(columns: list[str]) -> str | None:
-    return GROUP if GROUP in columns else None

@@ -1,0 +1,1 @@
+"""Where snapshots, payloads and journals are kept."""
