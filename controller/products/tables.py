@@ -10,7 +10,8 @@
 `deletes`     ids that a replace leaves out on purpose
 `rejected`    rows that failed our checks
 
-`desired` is in the order of the source, the others are sorted by id. Private columns of tables that also hold fields begin with an underscore, as no field does.
+`desired` is in the order of the source, the others are sorted by id. Private columns of tables that also hold fields
+begin with an underscore, as no field does.
 """
 
 from collections.abc import Mapping
