@@ -92,7 +92,9 @@ def loaded_partitions(ledger: LedgerContent) -> tuple[PartitionRecord, ...]:
 
 
 def _loaded(ledger: LedgerContent | None) -> bool:
-    if ledger is None or not ledger.items or ledger.items[0].refresh is None or ledger.layout is None:
+    if ledger is None or not ledger.items or ledger.layout is None:
+        return False
+    if ledger.items[0].refresh is None and not any(record.last_full_at for record in ledger.partitions):
         return False
     return all(record.last_full_at is not None for record in loaded_partitions(ledger))
 

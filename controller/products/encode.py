@@ -54,7 +54,9 @@ def plan_full(compared: pl.DataFrame, how: FullSend, sequence: int) -> FullPlan:
         _row_hash="_row_hash",
         _swapped=swapped,
     )
-    changed = stays.filter(pl.col("at_meta") & ~swapped & (any_pending(VOLATILE) | pl.col("static_pending")))
+    in_file = pl.col("in_source") | pl.col("has_payload")
+    differs = any_pending(VOLATILE) | pl.col("static_pending")
+    changed = stays.filter(pl.col("at_meta") & in_file & ~swapped & differs)
     return FullPlan(
         head=head,
         deletes=compared.filter(pl.col("drop") & (pl.lit(how.update_only_reason is None))).select(ID),

@@ -143,4 +143,4 @@ def _give_up(ledger: LedgerContent, now: datetime) -> LedgerContent:
             ledger = transitions.collect(ledger, intent.id, documents.Fate.UNKNOWN, now)
     indexes = [record.index for record in ledger.partitions]
     freed = transitions.map_partitions(ledger, indexes, lambda record: record.model_copy(update={"claim": None}))
-    return freed.model_copy(update={"intents": (), "rolled_back": True})
+    return freed.model_copy(update={"intents": (), "rolled_back": True, "relisted_at": None})

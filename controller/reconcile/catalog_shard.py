@@ -152,7 +152,8 @@ class CatalogShards:
             raise
         LOG.info("created a feed", extra={"feed": created, "object": str(shard.key)})
         listed = await self._search(catalog, catalog_id, name, connection)
-        return listed if listed is not None else FeedAtMeta(id=created, name=name, deletion_enabled=False)
+        made = FeedAtMeta(id=created, name=name, deletion_enabled=False, product_count=0)
+        return listed if listed is not None else made
 
     def _wait_for_uncertain(self, record: PartitionRecord) -> None:
         """A creation whose answer is not known may still show up in listings."""
@@ -192,14 +193,20 @@ class CatalogShards:
         written = await self._context.cluster.apply_status(CatalogShard, shard.key, shard.uid, status)
         if written is None:
             raise Fault("Deleting", Disposition.RETRY, "the shard is gone")
-        self._context.objects.put(written)
+        self._context.objects.accept(written)
 
     async def _remember(self, catalog_id: str, index: int, feed: FeedAtMeta) -> None:
         def change(record: PartitionRecord) -> PartitionRecord:
             known = {"feed_id": feed.id, "deletion_enabled": bool(feed.deletion_enabled), "feed_requested_at": None}
             return record.model_copy(update=known)
 
-        await self._book.change(catalog_id, lambda ledger: transitions.map_partitions(ledger, (index,), change))
+        def transition(ledger: LedgerContent) -> LedgerContent:
+            changed = transitions.map_partitions(ledger, (index,), change)
+            unseen = feed.product_count != 0 and transitions.partition(ledger, index).snapshot is None
+            # It holds items that no record of ours knows: they are listed before anything could delete them.
+            return transitions.distrust(changed) if unseen else changed
+
+        await self._book.change(catalog_id, transition)
         self._wake_catalog(catalog_id)
 
     async def _report(self, shard: CatalogShard, fault: Fault | None) -> None:

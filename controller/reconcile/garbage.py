@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from controller.api.v1alpha1.catalog_ledger import LedgerContent
 from controller.reconcile.context import Context
-from controller.reconcile.ledgers import catalog_prefix
+from controller.reconcile.ledgers import catalog_prefix, heads_prefix
 from controller.scheduling import ledger as transitions
 
 LOG = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Garbage:
             for key in keys
             if folder_of(key) not in kept
             and key not in epochs
+            and not key.startswith(heads_prefix(catalog_id))
             and not busy & frozenset(key.split("/"))
             and not any(read in key for read in reads)
         ]

@@ -5,6 +5,7 @@ before it can send. A PUT whose answer was lost is read again; it is ours if the
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from controller.scheduling.governor import LedgerGovernor, Scope
 LOG = logging.getLogger(__name__)
 
 CONFLICT_RETRIES_MAX = 3
+MARKS_KEPT = 2
 CALLS_LOW = 64
 """Below so many reserved management calls another block is reserved."""
 
@@ -48,6 +50,11 @@ def catalog_prefix(catalog_id: str) -> str:
     return f"catalogs/{catalog_id}"
 
 
+def heads_prefix(catalog_id: str) -> str:
+    """Marks of what was published last."""
+    return f"{catalog_prefix(catalog_id)}/heads/"
+
+
 class LedgerBook:
     def __init__(
         self, cluster: Cluster, store: Store, clock: Clock, governor: LedgerGovernor, namespace: str, busy: timedelta
@@ -60,6 +67,7 @@ class LedgerBook:
         self._busy = busy
         self._ledgers: dict[str, CatalogLedger] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._marks: dict[str, int] = {}
 
     def key(self, catalog_id: str) -> ObjectKey:
         return ObjectKey(CatalogLedger.KIND, self._namespace, ledger_name(catalog_id))
@@ -111,6 +119,28 @@ class LedgerBook:
                     return content
             raise Fault("Conflict", Disposition.RETRY, f"the ledger of catalog {catalog_id} keeps changing")
 
+    async def mark_heads(self, catalog_id: str, by: str, snapshots: dict[int, str | None]) -> None:
+        """Note in the store which heads are about to be published, so that a ledger from before is known as such."""
+        ledger = self._ledgers[catalog_id].ledger
+        number = self._marks[catalog_id] = self._marks.get(catalog_id, 0) + 1
+        prefix = heads_prefix(catalog_id)
+        named = {str(index): snapshot for index, snapshot in snapshots.items()}
+        content = json.dumps({"by": by, "snapshots": named}).encode()
+        await self._store.write(f"{prefix}{ledger.epoch:08d}-{number:08d}", content)
+        await self._store.delete(tuple(sorted(await self._store.keys(prefix))[:-MARKS_KEPT]))
+
+    async def _knows_heads(self, catalog_id: str, ledger: LedgerContent) -> bool:
+        """Tell whether the ledger names the heads that were published last, or still holds who was about to."""
+        marks = sorted(await self._store.keys(heads_prefix(catalog_id)))
+        newest = await self._store.read(marks[-1]) if marks else None
+        if newest is None:
+            return True
+        mark = json.loads(newest)
+        if transitions.claimed_by(ledger, mark["by"]):
+            return True
+        named = {str(record.index): record.snapshot for record in ledger.partitions}
+        return all(named.get(index) == snapshot for index, snapshot in mark["snapshots"].items())
+
     async def forget(self, catalog_id: str) -> None:
         """Delete a ledger that stands for nothing any more."""
         async with self._lock(catalog_id):
@@ -159,12 +189,12 @@ class LedgerBook:
         marks = await self._store.keys(f"{catalog_prefix(catalog_id)}/epochs/")
         store_epoch = max((int(mark.rsplit("/", 1)[1]) for mark in marks), default=0)
         before = found.ledger if found is not None else LedgerContent()
-        cold = before.epoch < store_epoch
+        cold = before.epoch < store_epoch or not await self._knows_heads(catalog_id, before)
         epoch = max(before.epoch, store_epoch) + 1
         update: dict[str, object] = {"epoch": epoch}
         if cold:
             LOG.warning("the ledger is older than the store", extra={"catalog": catalog_id})
-            update["rolled_back"] = True
+            update |= {"rolled_back": True, "relisted_at": None}
         if before.store is None:
             update["store"] = StoreRecord(identity=await self._store.identity() or "")
         content = before.model_copy(update=update)

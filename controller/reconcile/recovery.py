@@ -24,6 +24,7 @@ LOG = logging.getLogger(__name__)
 
 PAGES_PER_OBJECT = 200
 TRY_AGAIN = timedelta(minutes=1)
+CHECK_AGAIN = timedelta(minutes=30)
 
 
 class Recovery:
@@ -34,23 +35,50 @@ class Recovery:
         self._book = book
         self._connections = connections
         self._runner = runner
-        self._checked: dict[str, int] = {}
-        """Epoch in which the heads of a catalog were last found in the store."""
+        self._checked: dict[tuple[str, int], datetime] = {}
+        """When the heads of a catalog were last found in the store, by catalog id and epoch."""
+        self._tried_at: dict[str, datetime] = {}
+        self._waiting_since: dict[str, datetime] = {}
+        """Since when this process waits until effects that no record shows are over."""
 
     async def tend(self, catalog_id: str, ledger: LedgerContent) -> datetime | None:
-        """Look once per epoch whether the store has what the ledger names; start to rebuild where it has not."""
-        await self._end_restrictions(catalog_id, ledger)
-        if self._checked.get(catalog_id) == ledger.epoch:
-            return None
-        if transitions.operations_in_flight(ledger):
-            return self._context.clock.now() + TRY_AGAIN
-        if await self._intact(ledger):
-            self._checked[catalog_id] = ledger.epoch
-            return None
+        """Look from time to time whether the store has what the ledger names; make the heads anew where it has not."""
+        ledger = await self._end_restrictions(catalog_id, ledger)
+        now = self._context.clock.now()
+        distrusted = ledger.rolled_back and ledger.relisted_at is None
+        if not distrusted:
+            self._waiting_since.pop(catalog_id, None)
+            checked_at = self._checked.get((catalog_id, ledger.epoch))
+            if checked_at is not None and now < checked_at + CHECK_AGAIN:
+                return checked_at + CHECK_AGAIN
+            if await self._intact(ledger):
+                self._checked[catalog_id, ledger.epoch] = now
+                return now + CHECK_AGAIN
+        listed_by = self._may_list_at(catalog_id, ledger, distrusted=distrusted)
+        if listed_by is None or listed_by > now or transitions.operations_in_flight(ledger):
+            return max(listed_by or now, now + TRY_AGAIN)
         slot = ("rebuild", catalog_id)
+        tried_at = self._tried_at.get(catalog_id)
+        if tried_at is not None and now < tried_at + TRY_AGAIN:
+            return tried_at + TRY_AGAIN
         if not self._runner.running(slot):
-            self._runner.start(slot, self._rebuild(catalog_id), name=f"rebuild {catalog_id}")
-        return self._context.clock.now() + TRY_AGAIN
+            self._tried_at[catalog_id] = now
+            work = self._rebuild(catalog_id, lost=not distrusted or not await self._intact(ledger))
+            self._runner.start(slot, work, name=f"rebuild {catalog_id}")
+        return now + TRY_AGAIN
+
+    def _may_list_at(self, catalog_id: str, ledger: LedgerContent, *, distrusted: bool) -> datetime | None:
+        """When a listing shows everything that was sent before; None while it is not known what is to be listed."""
+        timing = self._context.settings.timing
+        if not ledger.partitions or any(record.feed_id is None for record in ledger.partitions):
+            return None
+        effects = [record.last_effect_at for record in ledger.partitions if record.last_effect_at is not None]
+        moments = [effect + timing.effect_horizon for effect in effects]
+        if distrusted:
+            # Somebody may have sent what no record shows: a batch has its effects within this time.
+            since = self._waiting_since.setdefault(catalog_id, self._context.clock.now())
+            moments.append(since + timing.batch_abandon + timing.effect_horizon)
+        return max(moments, default=self._context.clock.now())
 
     async def _intact(self, ledger: LedgerContent) -> bool:
         named = [key for record in ledger.partitions for key in (record.snapshot, record.payload) if key is not None]
@@ -64,14 +92,21 @@ class Recovery:
                 return False
         return True
 
-    async def _rebuild(self, catalog_id: str) -> None:
-        LOG.warning("the store does not have what the ledger names; rebuilding", extra={"catalog": catalog_id})
+    async def _rebuild(self, catalog_id: str, *, lost: bool) -> None:
+        LOG.warning("what Meta has is listed anew", extra={"catalog": catalog_id, "lost": lost})
         ledger = self._book.known(catalog_id)
         if ledger is None or ledger.owner is None:
             return
         try:
+            identity = await self._context.store.identity()
+            if identity is None:
+                LOG.warning("the store is not there; the rebuild waits", extra={"catalog": catalog_id})
+                return
             connection = self._connections.usable(ledger.owner.namespace, ledger.connection or "", catalog_id)
-            records = tuple(record for record in ledger.partitions if record.feed_id is not None)
+            records = ledger.partitions
+            if await self._uploads_run(catalog_id, records, connection):
+                LOG.info("the rebuild waits for uploads that run", extra={"catalog": catalog_id})
+                return
             prefix = f"{catalog_prefix(catalog_id)}/{ledger.epoch:08d}/rebuild-{self._context.rng.getrandbits(40):010x}"
             listings = [await self._list(catalog_id, record, connection, prefix) for record in records]
             result = await self._context.preparing.run(
@@ -90,10 +125,22 @@ class Recovery:
         if not isinstance(result, documents.RebuildResult):
             LOG.error("the rebuild failed", extra={"catalog": catalog_id})
             return
-        identity = await self._context.store.identity() or ""
         now = self._context.clock.now()
-        await self._book.change(catalog_id, lambda content: _rebuilt(content, result, identity, now))
-        self._checked[catalog_id] = ledger.epoch
+        await self._book.mark_heads(catalog_id, "", {head.index: head.snapshot for head in result.partitions})
+        await self._book.change(catalog_id, lambda content: _rebuilt(content, result, identity, now, lost=lost))
+        self._checked[catalog_id, ledger.epoch] = now
+
+    async def _uploads_run(self, catalog_id: str, records: tuple[PartitionRecord, ...], connection: Connection) -> bool:
+        """Tell whether Meta still works on an upload to one of the feeds, whoever sent it."""
+        horizon = self._context.clock.now() - self._context.settings.timing.upload_abandon
+        for record in records:
+            assert record.feed_id is not None
+            await self._book.provision(catalog_id, connection.quotas)
+            listed = await connection.graph.list_uploads(catalog_id, record.feed_id)
+            for upload in listed.uploads:
+                if upload.end_time is None and (upload.start_time is None or upload.start_time > horizon):
+                    return True
+        return False
 
     async def _list(
         self, catalog_id: str, record: PartitionRecord, connection: Connection, prefix: str
@@ -113,15 +160,13 @@ class Recovery:
         await self._context.store.write(key, b"".join(lines))
         return documents.ListedPartition(index=record.index, listing=key)
 
-    async def _end_restrictions(self, catalog_id: str, ledger: LedgerContent) -> None:
+    async def _end_restrictions(self, catalog_id: str, ledger: LedgerContent) -> LedgerContent:
         """A rollback is over once every partition had a full send; a loss once grace has passed since then."""
         now = self._context.clock.now()
-        loaded = [record for record in ledger.partitions if record.pending.items_at_meta]
-        clean = all(not record.pending.unknown for record in loaded)
-        grace = self._grace(ledger)
-        over = ledger.snapshot_lost_at is not None and now >= ledger.snapshot_lost_at + grace
+        clean = _sent_since(ledger)
+        over = ledger.snapshot_lost_at is not None and now >= ledger.snapshot_lost_at + self._grace(ledger)
         if not ((ledger.rolled_back and clean) or over):
-            return
+            return ledger
 
         def transition(content: LedgerContent) -> LedgerContent:
             update: dict[str, object] = {}
@@ -131,7 +176,7 @@ class Recovery:
                 update["snapshot_lost_at"] = None
             return content.model_copy(update=update)
 
-        await self._book.change(catalog_id, transition)
+        return await self._book.change(catalog_id, transition)
 
     def _grace(self, ledger: LedgerContent) -> timedelta:
         owner = ledger.owner
@@ -143,7 +188,18 @@ class Recovery:
         return catalog.spec.guards.grace_period
 
 
-def _rebuilt(ledger: LedgerContent, result: documents.RebuildResult, identity: str, now: datetime) -> LedgerContent:
+def _sent_since(ledger: LedgerContent) -> bool:
+    """Tell whether every partition that has rows had a full send since Meta was listed."""
+    since = ledger.relisted_at
+    if since is None or not ledger.items or ledger.items[0].refresh is None:
+        return False
+    loaded = [record for record in ledger.partitions if record.desired_rows or record.pending.items_at_meta]
+    return all(record.last_full_at is not None and record.last_full_at >= since for record in loaded)
+
+
+def _rebuilt(
+    ledger: LedgerContent, result: documents.RebuildResult, identity: str, now: datetime, *, lost: bool
+) -> LedgerContent:
     heads = {head.index: head for head in result.partitions}
 
     def change(record: PartitionRecord) -> PartitionRecord:
@@ -155,4 +211,7 @@ def _rebuilt(ledger: LedgerContent, result: documents.RebuildResult, identity: s
         entry.model_copy(update={"refresh": None, "held": None, "watching": 0, "next_look_at": now})
         for entry in changed.items
     )
-    return changed.model_copy(update={"items": items, "snapshot_lost_at": now, "store": StoreRecord(identity=identity)})
+    update: dict[str, object] = {"items": items, "relisted_at": now, "store": StoreRecord(identity=identity)}
+    if lost:
+        update["snapshot_lost_at"] = now
+    return changed.model_copy(update=update)

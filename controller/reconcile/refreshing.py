@@ -119,6 +119,10 @@ class Refreshing:
             if fault.reason in ("LeaseLost", "LedgerUnavailable"):
                 raise
             self._refuse(sight, fault, catalog.spec.items[0].interval)
+        except Exception:  # a defect must not start the same look again at once
+            LOG.exception("a look failed", extra={"object": str(catalog.key)})
+            message = "the source could not be worked on, which is a defect; the operator's log has more"
+            self._refuse(sight, Fault("PreparationFailed", Disposition.DEFECT, message), catalog.spec.items[0].interval)
         else:
             sight.failures = 0
             sight.retry_at = None

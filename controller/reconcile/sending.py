@@ -107,7 +107,7 @@ class Sending:
             return
         found = await self._context.cluster.get(Catalog, ObjectKey(Catalog.KIND, owner.namespace, owner.name))
         if found is not None:
-            self._context.objects.put(found)
+            self._context.objects.accept(found)
 
     async def _plan_and_send(self) -> None:
         try:
@@ -142,9 +142,10 @@ class Sending:
             item_ids=tuple(spec.item_ids) if spec is not None and spec.item_ids else (),
             calls_max=max(self._calls_max(ledger), 1),
         )
-        result = await self._context.preparing.run(request)
-        if isinstance(result, documents.FailedStep):
-            raise OperationFailed(Phase.FAILED, result.reason, result.message)
+        try:
+            result = await self._context.preparing.run(request)
+        except Fault as fault:
+            raise OperationFailed(Phase.FAILED, fault.reason, fault.message) from fault
         assert isinstance(result, documents.EncodeResult)
         await self._report.plan(result)
         return result
@@ -361,13 +362,22 @@ class Sending:
             refresh=refresh,
             guard=self._guard(ledger),
         )
-        result = await self._context.preparing.run(request)
-        if isinstance(result, documents.FailedStep):
-            raise Fault(result.reason, Disposition.RETRY, result.message)
+        try:
+            result = await self._context.preparing.run(request)
+        except Fault as fault:
+            if fault.reason != "SnapshotLost":
+                raise
+            await self._give_up(ready, fault)
+            return
         assert isinstance(result, documents.AcknowledgeResult)
         await self._publish(result, touching, refresh)
         await self._report.outcome(result)
         await self._release(ready)
+
+    async def _give_up(self, ready: tuple[int, ...], fault: Fault) -> None:
+        """What was sent can't be told any more, because the store has lost it."""
+        await self._book.change(self._catalog_id, lambda ledger: transitions.abandon(ledger, self._operation, ready))
+        self._failure = OperationFailed(Phase.ABANDONED, fault.reason, fault.message)
 
     async def _publish(
         self, result: documents.AcknowledgeResult, touching: tuple[Intent, ...], used: documents.RefreshHead
@@ -381,6 +391,8 @@ class Sending:
             marked = transitions.map_partitions(published, heads, lambda record: _mark_sent(record, touching, used))
             return _look_again_if_stale(marked, used, now)
 
+        snapshots = {index: snapshot for index, (snapshot, _) in heads.items()}
+        await self._book.mark_heads(self._catalog_id, self._operation, snapshots)
         await self._book.change(self._catalog_id, transition)
 
     async def _release(self, indexes: tuple[int, ...]) -> None:

@@ -122,6 +122,9 @@ class SyncOperations:
         if catalog is None:
             raise Fault("CatalogNotFound", Disposition.STALLED, "the Catalog does not exist")
         self._require_sending_allowed(catalog, catalog_id)
+        if ledger.rolled_back and ledger.relisted_at is None:
+            message = "what Meta holds is not known: its items are listed first"
+            raise Fault("RolledBack", Disposition.RETRY, message)
         self._require_quota(operation, catalog, catalog_id, ledger)
         wanted = self._records(operation, ledger)
         now = self._context.clock.now()

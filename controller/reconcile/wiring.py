@@ -31,7 +31,7 @@ from controller.scheduling.runner import Runner
 
 LOG = logging.getLogger(__name__)
 
-RESUME_SECONDS = 5.0
+RESUME_SECONDS = 30.0
 """A task that ended with claims in hand is started again after this time."""
 
 
@@ -72,7 +72,7 @@ def _assemble(context: Context, book: LedgerBook, installation: str) -> Operator
     def on_end(slot: tuple[str, str], error: BaseException | None) -> None:
         if error is not None:
             LOG.error("a task failed", extra={"slot": "/".join(slot)}, exc_info=error)
-        _wake_slot(engine, context, book, slot)
+        _wake_slot(engine, context, book, slot, delay=RESUME_SECONDS if error is not None else 0.0)
 
     runner: Runner[tuple[str, str]] = Runner(on_end)
     connections = Connections(wake)
@@ -170,7 +170,8 @@ def wake_all(engine: Engine, context: Context, book: LedgerBook, catalog_id: str
         engine.queue.mark(child, priority=1)
 
 
-def _wake_slot(engine: Engine, context: Context, book: LedgerBook, slot: tuple[str, str]) -> None:
+def _wake_slot(engine: Engine, context: Context, book: LedgerBook, slot: tuple[str, str], *, delay: float) -> None:
+    """Look again at what a task was about; after a failure not at once, or a defect would keep all workers busy."""
     kind, name = slot
     if kind in ("refresh", "rebuild"):
         wake_all(engine, context, book, name)
@@ -178,7 +179,7 @@ def _wake_slot(engine: Engine, context: Context, book: LedgerBook, slot: tuple[s
         return
     for operation in context.objects.all(SyncOperation):
         if operation.uid == name:
-            engine.queue.mark(operation.key)
+            engine.queue.mark(operation.key, delay=delay)
     for catalog_id in book.all_known():
         ledger = book.known(catalog_id)
         if ledger is not None and claimed_by(ledger, name):

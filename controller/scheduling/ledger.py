@@ -63,6 +63,28 @@ def begun(ledger: LedgerContent, operation: str) -> bool:
     return published or bool(intents_of(ledger, operation))
 
 
+def distrust(ledger: LedgerContent) -> LedgerContent:
+    """What it says of rows at Meta may be wrong: Meta is listed before anything is sent."""
+    return ledger.model_copy(update={"rolled_back": True, "relisted_at": None})
+
+
+def abandon(ledger: LedgerContent, operation: str, indexes: Iterable[int]) -> LedgerContent:
+    """Forget collected bodies whose rows can't be told any more; the heads count as wrong from then on."""
+    return distrust(ledger.model_copy(update={"intents": _without(ledger, operation, frozenset(indexes))}))
+
+
+def _without(ledger: LedgerContent, operation: str, indexes: frozenset[int]) -> tuple[Intent, ...]:
+    """Intents that are left when those of one operation are accounted for on some partitions."""
+    left: list[Intent] = []
+    for intent in ledger.intents:
+        open_ = tuple(index for index in intent.partitions if index not in indexes)
+        if intent.operation != operation:
+            left.append(intent)
+        elif open_:
+            left.append(intent.model_copy(update={"partitions": open_}))
+    return tuple(left)
+
+
 def operations_in_flight(ledger: LedgerContent) -> tuple[str, ...]:
     """The uids of all operations that hold a claim, sorted."""
     return tuple(sorted({record.claim.operation for record in ledger.partitions if record.claim is not None}))
@@ -181,14 +203,7 @@ def publish(
         return record.model_copy(update=update)
 
     changed = map_partitions(ledger, heads, change)
-    intents = []
-    for intent in changed.intents:
-        left = tuple(index for index in intent.partitions if index not in heads)
-        if intent.operation != operation:
-            intents.append(intent)
-        elif left:
-            intents.append(intent.model_copy(update={"partitions": left}))
-    return changed.model_copy(update={"intents": tuple(intents)})
+    return changed.model_copy(update={"intents": _without(changed, operation, frozenset(heads))})
 
 
 def since(before: PendingCounts, counts: PendingCounts, now: datetime) -> PendingCounts:

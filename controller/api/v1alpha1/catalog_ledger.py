@@ -230,7 +230,10 @@ class LedgerContent(WireModel):
     used_approvals: tuple[str, ...] = Field(default=(), max_length=64)
     quota: tuple[QuotaRecord, ...] = Field(default=(), max_length=64)
     rolled_back: bool = False
-    """Ledger and store disagreed: all rows are unknown until the next full sends."""
+    """What the ledger says of rows can't be trusted: nothing is sent before Meta was listed, nothing is deleted
+    before the next full sends."""
+    relisted_at: Timestamp | None = None
+    """When the heads were last made anew from Meta's listing."""
     snapshot_lost_at: Timestamp | None = None
     """The store was lost: only update-only sends until grace has passed since then, or a person approves."""
     created: bool = False
