@@ -191,7 +191,7 @@ class _Work:
         written = await self._context.cluster.apply_status(Catalog, catalog.key, catalog.uid, status)
         if written is None:
             raise Fault("Deleting", Disposition.RETRY, "the Catalog is gone")
-        self._context.objects.put(written)
+        self._context.objects.accept(written)
         self._catalog = written
 
     def _request_open(self) -> bool:
@@ -260,7 +260,7 @@ class _Work:
             if fault.reason != "AlreadyExists":
                 raise
             return
-        self._context.objects.put(created)
+        self._context.objects.accept(created)
         self._catalogs.wake(created.key)
 
     async def _collect_finished(self) -> None:

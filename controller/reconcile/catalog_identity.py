@@ -88,7 +88,7 @@ class Identity:
         written = await self._context.cluster.apply_status(Catalog, catalog.key, catalog.uid, status)
         if written is None:
             raise Fault("Deleting", Disposition.RETRY, "the Catalog is gone")
-        self._context.objects.put(written)
+        self._context.objects.accept(written)
         try:
             created = await connection.graph.create_catalog(nonce, catalog.spec.vertical.lower())
         except Fault as fault:
@@ -106,4 +106,4 @@ class Identity:
         status = catalog.status.model_copy(update={"pending_create": None})
         written = await self._context.cluster.apply_status(Catalog, catalog.key, catalog.uid, status)
         if written is not None:
-            self._context.objects.put(written)
+            self._context.objects.accept(written)

@@ -31,7 +31,7 @@ class DeletionApprovals:
             return Outcome()
         written = await self._context.cluster.apply_status(DeletionApproval, key, approval.uid, status)
         if written is not None:
-            self._context.objects.put(written)
+            self._context.objects.accept(written)
         return Outcome()
 
     def _released(self, approval: DeletionApproval) -> int | None:

@@ -210,7 +210,7 @@ class FeedSchedules:
                 raise
             return
         LOG.info("made an operation", extra={"object": str(created.key), "trigger": proposal.trigger})
-        self._context.objects.put(created)
+        self._context.objects.accept(created)
         self._wake(created.key)
 
     async def _report(

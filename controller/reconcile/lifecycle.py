@@ -26,5 +26,5 @@ async def _set(context: Context, resource: R, *, present: bool) -> R:
     written = await context.cluster.set_finalizer(resource, present=present)
     if written is None:
         return resource
-    context.objects.put(written)
+    context.objects.accept(written)
     return written

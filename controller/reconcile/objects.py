@@ -24,10 +24,14 @@ class ObjectStore:
         deletion does.
         """
         known = self._by_kind[resource.KIND].get(resource.key)
-        if known is not None and _older(resource, known):
-            return False
         self._by_kind[resource.KIND][resource.key] = resource
         return known is None or _wake_marks(known) != _wake_marks(resource)
+
+    def accept(self, answer: Resource) -> None:
+        """Keep what a write of ours answered, unless a watch event has overtaken it."""
+        known = self._by_kind[answer.KIND].get(answer.key)
+        if known is None or not _older(answer, known):
+            self._by_kind[answer.KIND][answer.key] = answer
 
     def remove(self, key: ObjectKey) -> Resource | None:
         return self._by_kind[key.kind].pop(key, None)

@@ -59,7 +59,7 @@ class OperationReport:
             return
         found = await self._context.cluster.get(SyncOperation, self._key)
         if found is not None and found.uid == self._uid:
-            self._context.objects.put(found)
+            self._context.objects.accept(found)
 
     async def phase(self, phase: Phase) -> None:
         verdicts = (absent(ConditionType.HELD), *progress(None, working=True, message=f"phase {phase}"))

@@ -26,7 +26,7 @@ async def report(context: Context, resource: D, status: ConditionedStatus, verdi
     written = await context.cluster.apply_status(type(resource), resource.key, resource.uid, finished)
     if written is None:
         return resource
-    context.objects.put(written)
+    context.objects.accept(written)
     for kind in ConditionType:
         if flipped(before, conditions, kind):
             _tell(context, written, kind)

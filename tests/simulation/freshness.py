@@ -20,7 +20,8 @@ EFFECT_SECONDS = 8.0
 class FreshnessWatch:
     def __init__(self, world: World) -> None:
         self._world = world
-        self._since: dict[tuple[str, str], float] = {}
+        self._since: dict[tuple[str, str, str], float] = {}
+        """(item, field, value at Meta) → since when the source says something else."""
         self.violations: list[str] = []
         self.oldest_seconds = 0.0
 
@@ -42,11 +43,11 @@ class FreshnessWatch:
             return
         self.oldest_seconds = max(self.oldest_seconds, age)
         if (await world.catalog()).status.is_true(ConditionType.FRESH):
-            (item, field), since = min(self._since.items(), key=lambda entry: (entry[1], entry[0]))
+            (item, field, _), since = min(self._since.items(), key=lambda entry: (entry[1], entry[0]))
             self.violations.append(f"I9: {field} of item {item} differs since {since:.0f} s while Fresh is True")
             self._since.clear()
 
-    def _differing(self) -> list[tuple[str, str]]:
+    def _differing(self) -> list[tuple[str, str, str]]:
         at_meta = self._world.items_at_meta()
         found = []
         for product in self._world.shop.products.values():
@@ -55,7 +56,7 @@ class FreshnessWatch:
                 continue
             row = product.row()
             found += [
-                (product.id, name)
+                (product.id, name, item.get(name, ""))
                 for name in FIELDS
                 if comparable(name, item.get(name, "")) != comparable(name, row[name])
             ]

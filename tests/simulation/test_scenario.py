@@ -5,12 +5,11 @@ The last tests plant defects and demand that the checkers find them: a checker t
 
 import asyncio
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from controller.settings import Timing
+from hack.emulator.switches import Switches
 from tests.simulation import checkers, scenario
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.world import Options, World
@@ -66,14 +65,12 @@ async def _audited(world: World) -> list[str]:
     return found
 
 
-def test_without_settling_the_auditor_sees_overlaps(tmp_path: Path, loop: asyncio.Runner) -> None:
-    """Effects come up to 8 s after `finished`: a writer that doesn't wait overlaps with itself."""
+def test_effects_later_than_anyone_waits_for_are_seen_as_overlaps(tmp_path: Path, loop: asyncio.Runner) -> None:
+    """Effects up to a quarter of an hour after `finished`: the next send of a product meets the last one."""
 
     async def run() -> list[str]:
-        world = World(Options(seed=1, interval=timedelta(minutes=5)), tmp_path)
-        timing = Timing(settle=timedelta(), batch_poll=timedelta(seconds=1), upload_poll=timedelta(seconds=1))
-        world.settings = world.settings.model_copy(update={"timing": timing})
-        return await _audited(world)
+        switches = Switches(effects_after_finished_seconds=900)
+        return await _audited(World(Options(seed=1, switches=switches), tmp_path))
 
     assert any('"I1"' in violation for violation in loop.run(run()))
 

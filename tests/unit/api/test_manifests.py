@@ -35,7 +35,9 @@ def test_each_sample_tells_a_story_and_is_readable(path: Path) -> None:
 
 
 def test_no_two_samples_make_the_same_object() -> None:
-    keys = [(doc["kind"], doc["metadata"]["name"]) for path in SAMPLES for doc in documents(path)]
+    # The demo's sample tells the whole story again, in a namespace of its own.
+    told = [path for path in SAMPLES if path.name != "demo.yaml"]
+    keys = [(doc["kind"], doc["metadata"]["name"]) for path in told for doc in documents(path)]
     assert len(keys) == len(set(keys))
 
 
