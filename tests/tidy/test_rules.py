@@ -14,7 +14,7 @@ ALL = sorted(path for part in ("controller", "hack", "tests") for path in (ROOT 
 
 MODULE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
-BLANKET_EXCEPTS_MAX = 6
+BLANKET_EXCEPTS_MAX = 5
 BANNED_WORDS = re.compile(r"(^|_)(utils?|managers?|helpers?|misc|common_stuff)($|_)|(Util|Manager|Helper)s?$")
 UNORDERED = {"join", "group_by", "unique"}
 """Polars leaves the order of these open unless it is asked to keep it."""
@@ -65,6 +65,7 @@ def test_blanket_excepts_are_few() -> None:
         if isinstance(node, ast.ExceptHandler)
         and isinstance(node.type, ast.Name)
         and node.type.id in ("Exception", "BaseException")
+        and not isinstance(node.body[-1], ast.Raise)  # cleans up and lets the error go on
     ]
     assert len(found) <= BLANKET_EXCEPTS_MAX, found
 
