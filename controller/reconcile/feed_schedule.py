@@ -55,6 +55,8 @@ class FeedSchedules:
         last = schedule.status.last_scheduled_at if schedule.status_is_ours else None
         created = schedule.metadata.creation_timestamp or now
         slot = cadence.next_slot(schedule.spec, last, created, now)
+        if now - slot > schedule.spec.starting_deadline:  # dropped; what a promise needs is sent all the same
+            last, slot = slot, cadence.next_slot(schedule.spec, slot, created, now)
         if ledger is None or self._paused(schedule, catalog):
             await self._report(schedule, None, slot, None)
             return Outcome()

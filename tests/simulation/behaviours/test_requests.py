@@ -103,6 +103,24 @@ async def test_a_suspended_schedule_makes_nothing_and_the_others_go_on(stage: St
     await stage.safe()
 
 
+async def test_a_run_that_could_not_start_for_too_long_is_dropped(stage: Stage) -> None:
+    await stage.begin()
+    spec = {"catalogRef": {"name": CATALOG}, "method": "ReplaceFeed", "interval": "4h", "startingDeadline": "30m"}
+    await stage.create(FeedSchedule, "mine", spec)
+    await stage.until(stage.gone(FeedSchedule, f"{CATALOG}-replace"), SOON)
+    made_at = stage.now()
+    await stage.rest(hours=3, minutes=50)
+    await stage.change(suspend=True)
+    next(iter(stage.shop.products.values())).title = "Another title"
+    stage.shop_changes()
+    await stage.rest(hours=1)
+    await stage.change(suspend=False)
+    await stage.rest(hours=2)
+    assert stage.differences(), "the slot at the fourth hour was over"
+    await stage.until(stage.in_step, timedelta(hours=2))
+    assert stage.now() - made_at >= timedelta(hours=8)
+
+
 # Operations by hand
 
 
