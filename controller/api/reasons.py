@@ -21,6 +21,7 @@ class Reason(StrEnum):
 
     # What is going on
     AVAILABLE = "Available", "It exists at Meta, credentials work, and the first full load was done."
+    NO_ITEMS = "NoItems", "The shard has no items, so it needs no feed at Meta."
     PROGRESSING = "Progressing", "Work is under way and needs nobody."
     SUSPENDED = "Suspended", "spec.suspend is set: nothing new starts."
     DELETING = "Deleting", "Deletion was asked for and is being carried out."

@@ -294,6 +294,9 @@ class EncodeResult(Document):
     """
     deletes: str | None = None
     """Table of the ids that a replace leaves out on purpose."""
+    removes_feed: bool = False
+    """Nothing stays in the partition. Meta takes no empty file: the feed itself has to go, and the one file here,
+    which has no bytes, stands for that."""
     more: bool = False
     """There was more to send than calls_max allowed."""
 

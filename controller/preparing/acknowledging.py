@@ -100,9 +100,9 @@ def _judged(store: LocalStore, receipt: Receipt, lines: list[Line]) -> pl.DataFr
 
 
 def _next(request: AcknowledgeRequest, context: Context, document: Partition, rows: pl.DataFrame | None) -> Partition:
-    """Write the next head of one partition; without rows nothing changes."""
+    """Write the next head of one partition; without rows, and with nothing removed, nothing changes."""
     mine = rows.filter(pl.col("_partition") == document.index) if rows is not None else None
-    if mine is None or not mine.height:
+    if mine is None or not (mine.height or request.deletes):
         return document
     store = context.store
     before = read_or_empty(store, document.snapshot, SNAPSHOT)

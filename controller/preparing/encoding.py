@@ -14,7 +14,7 @@ from controller.products import encode
 from controller.products.compare import FullSend, compare, full_send
 from controller.products.encode import FullPlan
 from controller.products.fields import ID
-from controller.products.tables import NARROW, Kind
+from controller.products.tables import NARROW, SENT, Kind, empty
 from controller.stores.local import LocalStore
 
 SAMPLES_MAX = 10
@@ -33,7 +33,7 @@ def _full(request: EncodeRequest, context: Context) -> EncodeResult:
     (document,) = request.partitions
     how, plan = _planned(request, context)
     if not plan.head.height:
-        return EncodeResult()
+        return _removal(request, context, plan)
     sent = table_key(request.prefix, Kind.SENT, f"{document.index:03}")
     sink_table(context.store, sent, _complete(request, context, plan), plan.head.height)
     file = _write_file(request, context.store, sent, document.index)
@@ -60,6 +60,26 @@ def _full(request: EncodeRequest, context: Context) -> EncodeResult:
         update_only=how.update_only_reason is not None,
         update_only_reason=how.update_only_reason,
         deletes=deletes,
+    )
+
+
+def _removal(request: EncodeRequest, context: Context, plan: FullPlan) -> EncodeResult:
+    """Every item of the partition may go, and none stays."""
+    (document,) = request.partitions
+    if not plan.deletes.height:
+        return EncodeResult()
+    part = f"{document.index:03}"
+    sent = write_table(context.store, table_key(request.prefix, Kind.SENT, part), empty(SENT))
+    deletes = write_table(context.store, table_key(request.prefix, Kind.DELETES, part), plan.deletes)
+    nothing = PayloadFile(
+        key=deletes, bytes=0, sha256=hashlib.sha256().hexdigest(), rows=0, partitions=(document.index,), sent=sent
+    )
+    return EncodeResult(
+        files=(nothing,),
+        plan=PlanCounts(delete=plan.deletes.height, sample_delete=_samples(plan.deletes)),
+        digest=_digest(plan.deletes.get_column(ID).sort()),
+        deletes=deletes,
+        removes_feed=True,
     )
 
 

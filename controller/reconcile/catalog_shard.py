@@ -109,7 +109,7 @@ class CatalogShards:
         if record is None:
             message = "the Catalog's layout has no such shard; delete this object"
             raise Fault("InvalidSpec", Disposition.STALLED, message)
-        if record.feed_id is not None or catalog.metadata.deleting:
+        if record.feed_id is not None or catalog.metadata.deleting or _needs_none(record):
             return
         if catalog.spec.management_policy is ManagementPolicy.OBSERVE or catalog.spec.suspend:
             return
@@ -221,6 +221,8 @@ class CatalogShards:
         verdict: Verdict
         if fault is not None:
             verdict = false(ConditionType.READY, fault.reason, fault.message + retry_text(now, fault.retry_at))
+        elif record is not None and _needs_none(record):
+            verdict = true(ConditionType.READY, "NoItems", "it has no items, so it needs no feed")
         elif record is None or record.feed_id is None:
             verdict = unknown(ConditionType.READY, "Progressing", "the feed does not exist yet")
         else:
@@ -271,3 +273,9 @@ class CatalogShards:
         ]
         now = self._context.clock.now()
         return max(candidates, key=lambda op: op.status.completed_at or now, default=None)
+
+
+def _needs_none(record: PartitionRecord) -> bool:
+    """Tell whether its feed went with its last item: Meta takes no empty file. A new one is made when rows come."""
+    emptied = record.snapshot is not None and not record.pending.items_at_meta
+    return record.feed_id is None and emptied and not record.desired_rows

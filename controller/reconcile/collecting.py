@@ -94,6 +94,8 @@ class Collector:
         if journalled is not None:
             await self._accept(intent, journalled)
             return Collected.PROGRESS
+        if intent.removes_feed:
+            return await self._look_for_feed(connection, intent)
         if intent.feed_id is not None:
             return await self._look_for_upload(connection, intent)
         return await self._look_for_batch(connection, intent)
@@ -124,6 +126,33 @@ class Collector:
             return Collected.NOT_YET
         LOG.info("an upload with a lost answer is not listed", extra={"intent": intent.id})
         return await self._abandon(intent, "the answer to the upload was lost and Meta does not list it")
+
+    async def _look_for_feed(self, connection: Connection, intent: Intent) -> Collected:
+        """The feed is gone when Meta's list, which lags, twice does not have it."""
+        timing = self._context.settings.timing
+        now = self._context.clock.now()
+        first = self._first_seen[intent.id] + timedelta(seconds=intent.budget_seconds) + timing.listing_lag
+        if now < first:
+            self._next_look[intent.id] = first
+            return Collected.NOT_YET
+        listed = await connection.graph.list_feeds(self._catalog_id)
+        self._looks[intent.id] = self._looks.get(intent.id, 0) + 1
+        self._next_look[intent.id] = now + timing.listing_lag
+        if self._looks[intent.id] < 2:
+            return Collected.NOT_YET
+        if all(feed.id != intent.feed_id for feed in listed):
+            await self.feed_removed(intent)
+            return Collected.DONE
+        return await self._abandon(intent, "the answer to the deletion of the feed was lost and Meta still lists it")
+
+    async def feed_removed(self, intent: Intent) -> None:
+        """The feed is gone, and every item of the partition with it."""
+        LOG.info("a feed without items was removed", extra={"intent": intent.id, "feed": intent.feed_id})
+
+        def forget(ledger: LedgerContent) -> LedgerContent:
+            return transitions.forget_feed(ledger, intent.partitions)
+
+        await self._collect(intent, documents.Fate.APPLIED, forget)
 
     async def _look_for_batch(self, connection: Connection, intent: Intent) -> Collected:
         """No listing shows batches: read the ids back; all equal means it was applied."""

@@ -70,7 +70,7 @@ class Recovery:
     def _may_list_at(self, catalog_id: str, ledger: LedgerContent, *, distrusted: bool) -> datetime | None:
         """When a listing shows everything that was sent before; None while it is not known what is to be listed."""
         timing = self._context.settings.timing
-        if not ledger.partitions or any(record.feed_id is None for record in ledger.partitions):
+        if not ledger.partitions or any(_feed_expected(record) for record in ledger.partitions):
             return None
         effects = [record.last_effect_at for record in ledger.partitions if record.last_effect_at is not None]
         moments = [effect + timing.effect_horizon for effect in effects]
@@ -134,7 +134,8 @@ class Recovery:
         """Tell whether Meta still works on an upload to one of the feeds, whoever sent it."""
         horizon = self._context.clock.now() - self._context.settings.timing.upload_abandon
         for record in records:
-            assert record.feed_id is not None
+            if record.feed_id is None:
+                continue
             await self._book.provision(catalog_id, connection.quotas)
             listed = await connection.graph.list_uploads(catalog_id, record.feed_id)
             for upload in listed.uploads:
@@ -145,11 +146,10 @@ class Recovery:
     async def _list(
         self, catalog_id: str, record: PartitionRecord, connection: Connection, prefix: str
     ) -> documents.ListedPartition:
-        """Read all items of one feed into the store."""
-        assert record.feed_id is not None
+        """Read all items of one feed into the store; a partition without a feed has none."""
         lines: list[bytes] = []
         after: str | None = None
-        while True:
+        while record.feed_id is not None:
             await self._book.provision(catalog_id, connection.quotas)
             page = await connection.graph.list_items(catalog_id, record.feed_id, after)
             lines += [item_line(item) for item in page.items]
@@ -186,6 +186,11 @@ class Recovery:
         if catalog is None:
             raise Fault("CatalogNotFound", Disposition.RETRY, "the Catalog is gone")
         return catalog.spec.guards.grace_period
+
+
+def _feed_expected(record: PartitionRecord) -> bool:
+    """Tell whether a feed is still to come; one that went with its last item is not."""
+    return record.feed_id is None and (record.snapshot is None or bool(record.desired_rows))
 
 
 def _sent_since(ledger: LedgerContent) -> bool:

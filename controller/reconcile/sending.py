@@ -173,7 +173,7 @@ class Sending:
     async def _allow_deletion(self, encoded: documents.EncodeResult) -> None:
         """Feeds are made so that nothing can be deleted. The first cleared deletion switches that on, for good."""
         held = transitions.claimed_by(self._ledger(), self._operation)
-        if encoded.update_only or not encoded.plan.delete or held[0].deletion_enabled:
+        if encoded.update_only or encoded.removes_feed or not encoded.plan.delete or held[0].deletion_enabled:
             return
         connection = await self._connection()
         feed_id = held[0].feed_id
@@ -223,9 +223,10 @@ class Sending:
                 digest=file.sha256,
                 sent=file.sent,
                 budget_seconds=budget,
-                file_name=f"{self._operation[:8]}-{self._nonce()}.csv.gz" if feed is not None else None,
+                file_name=self._file_name() if feed is not None and not encoded.removes_feed else None,
                 feed_id=feed.feed_id if feed is not None else None,
                 update_only=encoded.update_only,
+                removes_feed=encoded.removes_feed,
                 rows=file.rows,
                 deletes=encoded.deletes,
                 delete_count=encoded.plan.delete if not encoded.update_only else 0,
@@ -275,6 +276,9 @@ class Sending:
                 return
             await self._never_accepted(intent)
             raise OperationFailed(Phase.FAILED, fault.reason, fault.message) from fault
+        if intent.removes_feed:
+            await self._collector.feed_removed(intent)
+            return
         await self._collector.note_answer_problems(intent, problems)
         if handle is None:
             await self._collector.nothing_ingested(intent, problems)
@@ -288,6 +292,9 @@ class Sending:
         if intent.feed_id is None:
             answer = await connection.graph.send_batch(self._catalog_id, body)
             return answer.handle, answer.problems
+        if intent.removes_feed:
+            await connection.graph.delete_feed(self._catalog_id, intent.feed_id)
+            return None, ()
         assert intent.file_name is not None
         session = await connection.graph.upload(
             self._catalog_id, intent.feed_id, intent.file_name, body, update_only=intent.update_only
@@ -494,6 +501,9 @@ class Sending:
         """Where a step may write: unique per attempt, so that a killed one leaves nothing in the way."""
         epoch = self._ledger().epoch
         return f"{catalog_prefix(self._catalog_id)}/{epoch:08d}/{self._operation}/{step}-{self._nonce()}"
+
+    def _file_name(self) -> str:
+        return f"{self._operation[:8]}-{self._nonce()}.csv.gz"
 
     def _nonce(self) -> str:
         return f"{self._context.rng.getrandbits(40):010x}"

@@ -172,6 +172,12 @@ def collect(
     return map_partitions(changed, touched, lambda record: record.model_copy(update={"last_effect_at": now}))
 
 
+def forget_feed(ledger: LedgerContent, indexes: Iterable[int]) -> LedgerContent:
+    """The feed is gone at Meta, and with it what was proven of it. A new one is made when there are rows again."""
+    gone = {"feed_id": None, "deletion_enabled": False, "replace_proven": False}
+    return map_partitions(ledger, indexes, lambda record: record.model_copy(update=gone))
+
+
 def settled(ledger: LedgerContent, operation: str) -> tuple[int, ...]:
     """Partitions of the operation that have intents, all of them collected."""
     open_: set[int] = set()

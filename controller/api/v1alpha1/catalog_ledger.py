@@ -69,6 +69,8 @@ class Intent(WireModel):
     file_name: str | None = None
     feed_id: str | None = None
     update_only: bool = False
+    removes_feed: bool = False
+    """Not an upload: the feed is deleted, because none of its items stays."""
     rows: int = 0
     deletes: str | None = None
     delete_count: int = 0
