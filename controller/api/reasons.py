@@ -58,6 +58,8 @@ class Reason(StrEnum):
     CREATE_RESULT_UNKNOWN = "CreateResultUnknown", "Whether Meta carried out a creation is not known yet."
     CHILD_NAME_CONFLICT = "ChildNameConflict", "An object with the name of a child exists and is not ours."
 
+    OTHER_FEEDS = "OtherFeeds", "An adopted catalog has feeds that are not ours."
+
     # Settings
     DRIFT_DETECTED = "DriftDetected", "Meta's settings differ from the declared ones and driftPolicy is Report."
     NOT_COMPARABLE = "NotComparable", "Meta changes a value after accepting it, so the field is not compared any more."
@@ -81,10 +83,9 @@ class Reason(StrEnum):
     UNEXPECTED_RESULT = "UnexpectedResult", "Meta did something else than was planned; replaces are stopped."
     ABANDONED_OPERATION = "AbandonedOperation", "Meta's answer never came; the rows are read back before a new try."
     EXCLUSION_NOT_GUARANTEED = "ExclusionNotGuaranteed", "Meta fetches by itself, so overlap cannot be excluded."
-    PREPARING_FAILED = "PreparingFailed", "The process that reads and encodes the items ended without a result."
+    PREPARING_FAILED = "PreparingFailed", "Reading or encoding the items failed; the message says how."
     PREPARING_OUT_OF_MEMORY = "PreparingOutOfMemory", "Reading or encoding the items needs more memory than it may use."
     PREPARING_DEADLINE = "PreparingDeadline", "Reading or encoding the items took longer than it may."
-    PREPARATION_FAILED = "PreparationFailed", "Reading or encoding the items failed; the message says how."
 
     PAYLOAD_TOO_LARGE = "PayloadTooLarge", "What is to be sent exceeds what Meta takes at once."
     PAYLOAD_MISMATCH = "PayloadMismatch", "What lies in the store is not what was planned; nothing was sent."

@@ -3,10 +3,10 @@
 from controller.meta import limits, wire
 from controller.meta.connection import Noun
 from controller.meta.protocol import Params, Request, json_param, node
-from controller.ports.meta import CatalogAtMeta, CatalogChange
+from controller.ports.meta import CatalogAtMeta, CatalogChange, DisplaySettings
 
 LIST_FIELDS = "id,name,vertical,product_count,default_image_url,fallback_image_url,business{id}"
-NODE_FIELDS = f"{LIST_FIELDS},commerce_merchant_settings{{id,cta}}"
+NODE_FIELDS = f"{LIST_FIELDS},da_display_settings,commerce_merchant_settings{{id,cta}}"
 ONSITE_CTA = "ONSITE_CHECKOUT"
 """Meta: catalog integration guide; any other value, or no settings at all, means that no onsite shop is attached."""
 
@@ -50,6 +50,10 @@ def build_update(catalog_id: str, change: CatalogChange) -> Request:
         params += (("default_image_url", change.default_image_url),)
     if change.fallback_image_urls is not None:
         params += (("fallback_image_url", json_param(list(change.fallback_image_urls))),)
+    if change.display is not None:
+        params += (("da_display_settings", json_param(_display(change.display))),)
+    if change.additional_vertical_option is not None:
+        params += (("additional_vertical_option", change.additional_vertical_option),)
     return Request(
         operation="update_catalog",
         title=f"change settings of catalog {catalog_id}",
@@ -58,6 +62,12 @@ def build_update(catalog_id: str, change: CatalogChange) -> Request:
         params=params,
         catalog_id=catalog_id,
     )
+
+
+def _display(settings: DisplaySettings) -> dict[str, dict[str, str]]:
+    """Meta requires both formats."""
+    formats = {"carousel_ad": settings.carousel_ad, "single_ad": settings.single_ad}
+    return {name: {"transformation_type": chosen} for name, chosen in formats.items()}
 
 
 def build_delete(catalog_id: str, *, allow_live: bool) -> Request:
@@ -73,6 +83,7 @@ def build_delete(catalog_id: str, *, allow_live: bool) -> Request:
 
 def read_catalog(found: wire.Catalog, *, with_merchant: bool) -> CatalogAtMeta:
     merchant = found.commerce_merchant_settings
+    shown = found.da_display_settings
     return CatalogAtMeta(
         id=found.id,
         name=found.name,
@@ -80,6 +91,9 @@ def read_catalog(found: wire.Catalog, *, with_merchant: bool) -> CatalogAtMeta:
         product_count=found.product_count,
         default_image_url=found.default_image_url,
         fallback_image_urls=found.fallback_image_url,
+        display=DisplaySettings(shown.carousel_ad.transformation_type, shown.single_ad.transformation_type)
+        if shown is not None
+        else None,
         onsite=(merchant is not None and merchant.cta == ONSITE_CTA) if with_merchant else None,
         business_id=found.business.id if found.business is not None else None,
     )

@@ -91,6 +91,15 @@ class Merchant(Shape):
     cta: str | None = None
 
 
+class Display(Shape):
+    transformation_type: str = ""
+
+
+class DisplaySettings(Shape):
+    carousel_ad: Display = Display()
+    single_ad: Display = Display()
+
+
 class Catalog(Shape):
     id: Identity
     name: Text = ""
@@ -98,6 +107,7 @@ class Catalog(Shape):
     product_count: int | None = None
     default_image_url: str | None = None
     fallback_image_url: Annotated[tuple[str, ...], BeforeValidator(_absent_is_empty)] = ()
+    da_display_settings: DisplaySettings | None = None
     business: Referenced | None = None
     commerce_merchant_settings: Merchant | None = None
 

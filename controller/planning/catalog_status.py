@@ -223,13 +223,17 @@ def _issues(view: View) -> Verdict:
     if totals.invalid:
         errors = [check for check in view.checks or () if check.level == "Error"]
         detail = f": {errors[0].message} ({errors[0].count:,} rows, e.g. {_samples(errors[0])})" if errors else ""
-        parts.append(f"{totals.invalid:,} rows fail our checks{detail}")
+        parts.append(f"{_counted(totals.invalid, 'row fails', 'rows fail')} our checks{detail}")
     if totals.refused:
         detail = (
             f": {view.refusals[0].message} (e.g. {', '.join(view.refusals[0].sample_ids[:3])})" if view.refusals else ""
         )
-        parts.append(f"{totals.refused:,} items were refused by Meta{detail}")
+        parts.append(f"{_counted(totals.refused, 'item was', 'items were')} refused by Meta{detail}")
     return true(ConditionType.ITEM_ISSUES, "ItemsRefused", "; ".join(parts))
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"1 {one}" if number == 1 else f"{number:,} {many}"
 
 
 def _samples(check: RuleCount) -> str:

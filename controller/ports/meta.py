@@ -110,6 +110,14 @@ class TokenFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class DisplaySettings:
+    """What Meta does to images in two formats of dynamic ads, in Meta's words (da_display_settings)."""
+
+    carousel_ad: str
+    single_ad: str
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogAtMeta:
     id: str
     name: str
@@ -117,6 +125,7 @@ class CatalogAtMeta:
     product_count: int | None = None
     default_image_url: str | None = None
     fallback_image_urls: tuple[str, ...] = ()
+    display: DisplaySettings | None = None
     onsite: bool | None = None
     business_id: str | None = None
 
@@ -128,6 +137,9 @@ class CatalogChange:
     name: str | None = None
     default_image_url: str | None = None
     fallback_image_urls: tuple[str, ...] | None = None
+    display: DisplaySettings | None = None
+    additional_vertical_option: str | None = None
+    """In Meta's words. It can be written and not read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from controller.api.v1alpha1.catalog import Catalog, Drift
 from controller.api.v1alpha1.policies import DriftPolicy, ManagementPolicy
-from controller.planning.settings_drift import change_for, drift_of
+from controller.planning.settings_drift import change_for, drift_of, unreadable
 from controller.ports.meta import CatalogAtMeta
 from controller.reconcile.connections import Connection
 from controller.reconcile.context import Context
@@ -58,9 +58,11 @@ class CatalogSettingsKeeper:
         open_drift = tuple(entry for entry in drift if entry.field not in tired)
         may_write = catalog.spec.management_policy is ManagementPolicy.FULL and not catalog.spec.suspend
         corrects = catalog.spec.drift_policy is DriftPolicy.CORRECT or seen.generation != catalog.metadata.generation
-        if not open_drift or not may_write or connection.suspended or not corrects:
+        if not may_write or connection.suspended or not corrects:
             seen.drift = open_drift
             return
+        if seen.generation != catalog.metadata.generation:
+            await connection.graph.update_catalog(catalog_id, unreadable(catalog.spec))
         await connection.graph.update_catalog(catalog_id, change_for(catalog.spec, open_drift))
         for entry in open_drift:
             key = (entry.field, entry.declared)

@@ -22,7 +22,7 @@ from controller.api.v1alpha1.catalog_shard import (
     ShardItems,
 )
 from controller.api.v1alpha1.common import Method, PendingCreate
-from controller.api.v1alpha1.policies import ExistingFeeds, ManagementPolicy
+from controller.api.v1alpha1.policies import ManagementPolicy
 from controller.api.v1alpha1.sync_operation import SyncOperation
 from controller.faults import Disposition, Fault
 from controller.planning.retention import ended
@@ -32,11 +32,12 @@ from controller.reconcile.connections import Connection, Connections
 from controller.reconcile.context import Context
 from controller.reconcile.ledgers import LedgerBook
 from controller.reconcile.outcome import Outcome
-from controller.reconcile.reporting import report
+from controller.reconcile.reporting import report, warn
 from controller.scheduling import ledger as transitions
 
 LOG = logging.getLogger(__name__)
 
+FEEDS_NAMED_MAX = 5
 ANSWER_WAIT = timedelta(seconds=60)
 """A creation whose answer was lost has arrived at Meta by then, or never will."""
 MARKER = re.compile(r"metacatalog/(?P<installation>[^/]+)/(?P<layout>\d+)-(?P<hash>\d+)-(?P<index>\d+)$")
@@ -182,8 +183,10 @@ class CatalogShards:
                 message = f"feed {feed.id} belongs to the installation {marked['installation']} of this operator"
                 raise Fault("ForeignOperator", Disposition.STALLED, message)
         strangers = [feed.id for feed in feeds if MARKER.search(feed.name) is None]
-        if strangers and catalog.spec.existing_feeds is ExistingFeeds.REPORT:
-            LOG.info("other feeds exist", extra={"catalog": catalog_id, "feeds": len(strangers)})
+        if strangers:
+            named = ", ".join(strangers[:FEEDS_NAMED_MAX]) + (", …" if len(strangers) > FEEDS_NAMED_MAX else "")
+            message = f"the catalog has feeds that are not ours ({named}); items that they own may stay with them"
+            warn(self._context, catalog, "OtherFeeds", message)
         mine = [feed for feed in feeds if feed.name == name]
         return min(mine, key=lambda feed: (len(feed.id), feed.id), default=None)
 

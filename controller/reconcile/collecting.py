@@ -348,7 +348,7 @@ class Collector:
             )
         )
         if not isinstance(result, documents.VerifyResult):
-            raise Fault("PreparationFailed", Disposition.RETRY, "what was read back could not be compared")
+            raise Fault("PreparingFailed", Disposition.RETRY, "what was read back could not be compared")
         return result
 
     def _step_prefix(self, intent: Intent, step: str) -> str:

@@ -27,7 +27,7 @@ async def read_back(
         )
     )
     if not isinstance(listed, documents.SentIDsResult):
-        raise Fault("PreparationFailed", Disposition.RETRY, "the ids of a body could not be listed")
+        raise Fault("PreparingFailed", Disposition.RETRY, "the ids of a body could not be listed")
     ids = tuple(json.loads(await context.store.read(listed.ids) or b"[]"))[:READ_BACK_IDS_MAX]
     lines = []
     for start in range(0, len(ids), READ_CHUNK):

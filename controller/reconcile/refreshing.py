@@ -122,7 +122,7 @@ class Refreshing:
         except Exception:  # a defect must not start the same look again at once
             LOG.exception("a look failed", extra={"object": str(catalog.key)})
             message = "the source could not be worked on, which is a defect; the operator's log has more"
-            self._refuse(sight, Fault("PreparationFailed", Disposition.DEFECT, message), catalog.spec.items[0].interval)
+            self._refuse(sight, Fault("PreparingFailed", Disposition.DEFECT, message), catalog.spec.items[0].interval)
         else:
             sight.failures = 0
             sight.retry_at = None

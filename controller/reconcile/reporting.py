@@ -2,7 +2,7 @@
 
 from typing import Literal, TypeVar
 
-from controller.api.conditions import ConditionStatus, ConditionType, find_condition
+from controller.api.conditions import Condition, ConditionStatus, ConditionType, find_condition
 from controller.api.resource import ConditionedStatus, Declared, Spec
 from controller.planning.verdicts import Verdict, conclude, flipped
 from controller.ports.kubernetes import Event
@@ -27,16 +27,18 @@ async def report(context: Context, resource: D, status: ConditionedStatus, verdi
     if written is None:
         return resource
     context.objects.accept(written)
+    told: set[str] = set()
     for kind in ConditionType:
-        if flipped(before, conditions, kind):
-            _tell(context, written, kind)
+        condition = find_condition(conditions, kind)
+        if condition is None or not flipped(before, conditions, kind):
+            continue
+        if condition.reason not in told:  # one fact may show in several conditions
+            _tell(context, written, kind, condition)
+        told.add(condition.reason)
     return written
 
 
-def _tell(context: Context, resource: D, kind: ConditionType) -> None:
-    condition = find_condition(resource.status.conditions, kind)
-    if condition is None:
-        return
+def _tell(context: Context, resource: D, kind: ConditionType, condition: Condition) -> None:
     good = condition.status is ConditionStatus.TRUE if kind in NORMAL else kind is ConditionType.RECONCILING
     if kind is ConditionType.RECONCILING and condition.reason == "Progressing":
         return

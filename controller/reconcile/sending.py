@@ -8,6 +8,7 @@ been accepted is looked for first, and a retry is a newly planned operation.
 """
 
 import asyncio
+import contextlib
 import functools
 import json
 import logging
@@ -433,7 +434,8 @@ class Sending:
         backoff = min(timing.retry_min * 2 ** min(self._retry, 10), timing.upload_poll * 8)
         pause = max(fault.retry_at - now, timing.retry_min) if fault.retry_at is not None else backoff
         LOG.info("waiting", extra={"operation": str(self._key), "reason": fault.reason, "seconds": pause.seconds})
-        await self._report.waiting(fault, now + pause)
+        with contextlib.suppress(Fault):  # nobody can be told now; what is in flight is followed all the same
+            await self._report.waiting(fault, now + pause)
         await self._sleep(pause)
         nobody_to_ask = fault.reason in ("DependencyNotReady", "Progressing")
         if nobody_to_ask or fault.disposition in (Disposition.WAIT, Disposition.STALLED):

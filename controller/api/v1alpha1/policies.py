@@ -38,8 +38,7 @@ class DeletionPolicy(StrEnum):
 
 class ExistingFeeds(StrEnum):
     REPORT = "Report"
-    ADOPT = "Adopt"
-    MIGRATE = "Migrate"
+    """Feeds that an adopted catalog already has are told of in an event; ours stand beside them."""
 
 
 class Vertical(StrEnum):

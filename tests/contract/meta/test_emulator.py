@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from controller.faults import Disposition, Fault
-from controller.ports.meta import Body, Bucket, CatalogChange
+from controller.ports.meta import Body, Bucket, CatalogChange, DisplaySettings
 from hack.emulator.world import TEST_APP, TEST_BUSINESS, TEST_TOKEN
 from tests.contract.meta.conftest import APP_SECRET, START, Meta, row, send_file
 from tests.unit.meta.scripted import make_body
@@ -56,6 +56,9 @@ async def test_catalog_from_creation_to_deletion(meta: Meta) -> None:
     assert found.default_image_url == "https://shop.example/d.png"
     assert found.fallback_image_urls == ("https://shop.example/f.png",)
     assert found.business_id == TEST_BUSINESS
+    shown = DisplaySettings(carousel_ad="background_padding", single_ad="none")
+    await graph.update_catalog(catalog_id, CatalogChange(display=shown, additional_vertical_option="LOCAL_PRODUCTS"))
+    assert (await graph.read_catalog(catalog_id)).display == shown
     await graph.update_catalog(catalog_id, CatalogChange(fallback_image_urls=()))
     assert (await graph.read_catalog(catalog_id)).fallback_image_urls == ()
     await graph.delete_catalog(catalog_id, allow_live=False)

@@ -150,3 +150,13 @@ async def test_the_reason_of_meta_is_told_at_once(stage: Stage) -> None:
     stage.change_prices()
     await stage.until(stage.in_step, timedelta(minutes=16))
     await stage.safe()
+
+
+async def test_one_fact_is_one_event(stage: Stage) -> None:
+    """A bad token shows in two conditions of the connection; people are told of it once."""
+    await stage.begin()
+    await stage.secret("EAABROKEN")
+    broken = stage.says(ConditionType.READY, ConditionStatus.FALSE, "TokenInvalid", kind=MetaConnection, of=CONNECTION)
+    await stage.until(broken, timedelta(minutes=3))
+    told = [event for event in stage.events("TokenInvalid") if event["regarding"]["kind"] == MetaConnection.KIND]
+    assert len(told) == 1, [event["note"] for event in told]

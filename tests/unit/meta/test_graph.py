@@ -15,6 +15,7 @@ from controller.ports.meta import (
     Bucket,
     CatalogAtMeta,
     CatalogChange,
+    DisplaySettings,
     ErrorReport,
     FeedAtMeta,
     Graph,
@@ -72,13 +73,25 @@ class TestCatalogs:
             "product_count": 12,
             "default_image_url": "https://a/b.png",
             "fallback_image_url": ["https://a/c.png"],
+            "da_display_settings": {
+                "carousel_ad": {"transformation_type": "none"},
+                "single_ad": {"transformation_type": "background_padding"},
+            },
             "business": {"id": "77", "name": "Us"},
             "commerce_merchant_settings": {"id": "8", "cta": "ONSITE_CHECKOUT"},
         }
         script = Script(answer(document), answer({"id": "5", "name": "Shop"}))
         graph = connect(script)
         assert await graph.read_catalog("5") == CatalogAtMeta(
-            "5", "Shop", "a_vertical_of_the_future", 12, "https://a/b.png", ("https://a/c.png",), True, "77"
+            "5",
+            "Shop",
+            "a_vertical_of_the_future",
+            12,
+            "https://a/b.png",
+            ("https://a/c.png",),
+            display=DisplaySettings("none", "background_padding"),
+            onsite=True,
+            business_id="77",
         )
         assert (await graph.read_catalog("5")).onsite is False
 
