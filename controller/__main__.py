@@ -89,6 +89,9 @@ async def compose(parts: "Parts") -> "Composed":
     from controller.stores.local import LocalStore, ThreadedStore
 
     settings = parts.settings
+    store = LocalStore.from_url(settings.store_url)
+    if store.identity() is not None:  # here no step of this process runs yet, and nobody else holds the lease
+        store.remove_leftovers()
     governor = LedgerGovernor(parts.clock, parts.lease_valid)
     graphs = HttpxGraphFactory(settings.endpoint, governor, parts.clock)
     preparing = ChildPreparing(memory_bytes_max=settings.child_memory_bytes_max, deadline=settings.child_deadline)
@@ -99,7 +102,7 @@ async def compose(parts: "Parts") -> "Composed":
         cluster=parts.cluster,
         graphs=graphs,
         preparing=BoundedPreparing(preparing, children_max=settings.children_max),
-        store=ThreadedStore(LocalStore.from_url(settings.store_url)),
+        store=ThreadedStore(store),
         probe=SourceProbe(allowed_networks=settings.allow_source_networks, source_roots=roots),
         governor=governor,
         objects=parts.objects,

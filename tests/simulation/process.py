@@ -175,6 +175,7 @@ class Process:
         self._tasks: list[asyncio.Task[None]] = []
         self._recorder: EventRecorder | None = None
         self.failed: BaseException | None = None
+        self._operator: wiring.Operator | None = None
 
     def start(self) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(self._run(), name=self.name))
@@ -182,6 +183,11 @@ class Process:
     def kill(self) -> None:
         """Kill -9: no effect of anything gets out any more."""
         self.incarnation.cut()
+        for task in self._tasks:
+            task.cancel()
+
+    def stop(self) -> None:
+        """SIGTERM: nothing new starts, and what is on its way is handed over."""
         for task in self._tasks:
             task.cancel()
 
@@ -209,6 +215,9 @@ class Process:
         except BaseException as error:  # noqa: BLE001 - kept for the world to judge
             if not self.incarnation.cut_off:
                 self.failed = error
+        finally:
+            if self._operator is not None and not self.incarnation.cut_off:
+                await self._operator.close()
 
     async def _acquire(self) -> None:
         lease = self._around.lease
@@ -236,7 +245,7 @@ class Process:
         context = self._context()
         assert self._recorder is not None
         group.create_task(self._recorder.run())
-        operator = await wiring.build(context)
+        operator = self._operator = await wiring.build(context)
         for kind in KINDS:
             if kind is CatalogLedger:
                 continue
