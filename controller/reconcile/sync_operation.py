@@ -125,8 +125,11 @@ class SyncOperations:
         if ledger.rolled_back and ledger.relisted_at is None:
             message = "what Meta holds is not known: its items are listed first"
             raise Fault("RolledBack", Disposition.RETRY, message)
-        self._require_quota(operation, catalog, catalog_id, ledger)
         wanted = self._records(operation, ledger)
+        if _pointless(operation, wanted):
+            await self._end(operation, Phase.SUPERSEDED, "Superseded", "another operation sent its values already")
+            return Outcome()
+        self._require_quota(operation, catalog, catalog_id, ledger)
         now = self._context.clock.now()
         settle = self._context.settings.timing.settle
         able = tuple(record for record in wanted if transitions.free(record, now, settle))
@@ -242,6 +245,13 @@ class SyncOperations:
         done = (absent(ConditionType.RECONCILING), absent(ConditionType.STALLED))
         written = await report(self._context, operation, status, (true(ConditionType.FAILED, reason, message), *done))
         await let_go(self._context, written)
+
+
+def _pointless(operation: SyncOperation, wanted: tuple[PartitionRecord, ...]) -> bool:
+    """Tell whether a batch that a schedule made has nothing to send any more: a full send took its values along."""
+    made_by_us = operation.metadata.controller is not None and not operation.spec.item_ids
+    owes = any(record.pending.volatile for record in wanted)
+    return operation.spec.method == Method.ITEMS_BATCH and made_by_us and not operation.spec.dry_run and not owes
 
 
 def _status(operation: SyncOperation, phase: Phase, context: Context) -> SyncOperationStatus:

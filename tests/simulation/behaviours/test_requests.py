@@ -397,3 +397,23 @@ async def test_another_source_is_read_at_once(stage: Stage) -> None:
     await stage.until(
         lambda: {row["brand"] for row in stage.items_at_meta().values()} == {"Another"}, FULL, "the new brand"
     )
+
+
+async def test_a_batch_whose_values_went_with_a_full_send_is_superseded(stage: Stage) -> None:
+    """It waits for the quota of batches meanwhile; then nothing is left for it, and it says so."""
+    await stage.begin()
+    stage.arm("throttle", path="/items_batch$", method="POST", code=80014, minutes=90, count=1)
+    stage.change_prices()
+    waiting = await stage.until(lambda: _waiting_batch(stage), timedelta(minutes=40), "a batch waits for the quota")
+    await stage.annotate(names.ANNOTATION_SYNC_REQUESTED_AT, "now")
+    await stage.until(lambda: stage.phase(waiting) is Phase.SUPERSEDED, timedelta(hours=3))
+    assert stage.in_step(), stage.differences()
+    failed = stage.condition(ConditionType.FAILED, kind=SyncOperation, of=waiting)
+    assert failed is not None
+    assert (failed.reason, failed.message) == ("Superseded", "another operation sent its values already")
+    await stage.safe()
+
+
+def _waiting_batch(stage: Stage) -> str | None:
+    found = [one.name for one in stage.all(SyncOperation) if one.spec.method == "ItemsBatch"]
+    return next((name for name in found if stage.phase(name) is Phase.PENDING), None)
