@@ -7,6 +7,7 @@ import pytest
 from controller.api import names
 from controller.api.conditions import ConditionStatus, ConditionType
 from controller.api.v1alpha1 import Catalog, CatalogShard, FeedSchedule, MetaConnection, SyncOperation
+from controller.api.v1alpha1.common import Method
 from controller.api.v1alpha1.sync_operation import Phase
 from controller.kube import paths
 from controller.kube.transport import ContentType, Request
@@ -415,5 +416,5 @@ async def test_a_batch_whose_values_went_with_a_full_send_is_superseded(stage: S
 
 
 def _waiting_batch(stage: Stage) -> str | None:
-    found = [one.name for one in stage.all(SyncOperation) if one.spec.method == "ItemsBatch"]
+    found = [one.name for one in stage.all(SyncOperation) if one.spec.method is Method.ITEMS_BATCH]
     return next((name for name in found if stage.phase(name) is Phase.PENDING), None)
