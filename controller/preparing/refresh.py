@@ -20,6 +20,7 @@ from controller.ports.preparing import (
     RuleCount,
     SourceCredentials,
 )
+from controller.ports.sources import Version
 from controller.preparing.context import Context
 from controller.preparing.heads import (
     Heads,
@@ -32,7 +33,7 @@ from controller.preparing.heads import (
     write_departures,
 )
 from controller.preparing.objects import existing, read_metadata, read_or_empty, read_table, table_key, write_table
-from controller.preparing.source_rows import Read, Version, fetch, read_rows
+from controller.preparing.source_rows import Read, fetch, read_rows
 from controller.preparing.spill import ORDER, Spill, sink
 from controller.products import partition
 from controller.products.departures import Departures, Guard, Look, advance, next_look_at

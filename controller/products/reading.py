@@ -1,73 +1,28 @@
-"""Bytes of a file in, frames of text out: CSV, TSV and JSON Lines, block by block.
+"""Bytes of a file in, frames of text out, block by block: the one door to the formats that are streams.
 
 Promises: every value is the text that stands in the file; a malformed row never ends the read and never shifts
-another; `Findings` names what could not be read. Blocks are cut where the number of quotes so far is even, given to
-Polars, and checked by conservation: the delimiters of a block are those between its columns plus those inside its
-values. Where Polars refuses or the count is off, the record parser takes over for that block.
+another; `Findings` names what could not be read; a file that visibly was cut is refused as a whole. Delimited text is
+read here, the other formats in `json_records` and `xml_records`. Its blocks are cut where the number of quotes so far
+is even, given to Polars, and checked by conservation: the delimiters of a block are those between its columns plus
+those inside its values. Where Polars refuses or the count is off, the record parser takes over for that block.
 """
 
-import codecs
-import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import polars as pl
 
-from controller.faults import Disposition, Fault
-from controller.products.records import Bad, Findings, RecordParser
+from controller.api.v1alpha1.items import FileType
+from controller.products import json_records, xml_records
+from controller.products.nested import COLUMNS_MAX
+from controller.products.pieces import of_size
+from controller.products.records import LINE, Bad, Findings, RecordParser
+from controller.products.shapes import BOM, Shape, malformed, skip_comments
 
 BLOCK_BYTES = 16 << 20
 """Large enough that Polars' start-up per call does not show, small enough for a few to be in memory."""
-DELIMITERS = (",", "\t", ";", "|")
-LINE = "_line"
 HEADER_BYTES_MAX = 1 << 20
 _PACKED_MAGIC = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
 """gzip, zstd, zlib: Polars unpacks a block that happens to start like this."""
-_BOM = codecs.BOM_UTF8
-_WIDE_BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What the bytes are: `delimiter` None means JSON Lines."""
-
-    delimiter: str | None
-
-
-def malformed(why: str) -> Fault:
-    return Fault("SourceMalformed", Disposition.RETRY, why)
-
-
-def detect(head: bytes) -> Shape:
-    """Tell the format from the first bytes. Refuses what certainly is none of the formats."""
-    text = head.removeprefix(_BOM).lstrip()
-    if text.startswith(b"{"):
-        return Shape(None)
-    if text.startswith(b"<"):
-        raise malformed("the source answered an HTML or XML page, not CSV, TSV or JSON Lines")
-    if text.startswith((b"PK\x03\x04", b"PAR1", b"BZh", b"\x28\xb5\x2f\xfd")):
-        raise malformed("the source is a packed or binary file; CSV, TSV and JSON Lines, plain or gzip, are read")
-    return Shape(detect_delimiter(head))
-
-
-def detect_delimiter(head: bytes) -> str:
-    """Take the separator that is most frequent outside quotes in the header line."""
-    line = _skip_comments(head.removeprefix(_BOM)).split(b"\n", 1)[0]
-    outside = b"".join(line.split(b'"')[::2])
-    return max(DELIMITERS, key=lambda each: (outside.count(each.encode()), -DELIMITERS.index(each)))
-
-
-def as_utf8(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Drop a byte order mark; turn UTF-16, which a byte order mark announces, into UTF-8."""
-    decoder: codecs.IncrementalDecoder | None = None
-    first = True
-    for piece in _first_of_size(pieces, 4):
-        if first:
-            first = False
-            wide = _WIDE_BOMS.get(piece[:2])
-            decoder = codecs.getincrementaldecoder(wide)("replace") if wide else None
-            piece = piece.removeprefix(_BOM)  # noqa: PLW2901
-        yield decoder.decode(piece).encode() if decoder else piece
 
 
 def read(
@@ -78,11 +33,30 @@ def read(
     line_bytes_max: int,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[pl.DataFrame]:
-    """Yield frames whose columns are the source's, all text, plus `_line` with the line each row starts on."""
-    text = as_utf8(pieces)
-    if shape.delimiter is None:
-        return _read_json_lines(text, findings, line_bytes_max, block_bytes)
-    return _DelimitedReader(shape.delimiter, findings, line_bytes_max, block_bytes).frames(text)
+    """Yield frames whose columns are the source's, all text, plus `_line` with the line each row starts on.
+
+    The pieces are UTF-8. Frames of delimited text all have the columns of its header; frames of other formats have
+    the columns that occur in their block.
+    """
+    text = _without_bom(pieces)
+    match shape.type:
+        case FileType.JSON_LINES:
+            return json_records.read_lines(text, findings, line_bytes_max, block_bytes)
+        case FileType.JSON:
+            return json_records.read_array(text, shape.rows_at, findings, line_bytes_max, block_bytes)
+        case FileType.XML:
+            return xml_records.read(text, shape.rows_at, findings, line_bytes_max, block_bytes)
+        case FileType.CSV | FileType.TSV:
+            return _DelimitedReader(shape.delimiter, findings, line_bytes_max, block_bytes).frames(text)
+        case _:
+            raise malformed(f"a file in {shape.type} is no stream of rows")
+
+
+def _without_bom(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    first = True
+    for piece in _first_of_size(pieces, len(BOM)):
+        yield piece.removeprefix(BOM) if first else piece
+        first = False
 
 
 class _DelimitedReader:
@@ -94,12 +68,13 @@ class _DelimitedReader:
         self._line_bytes_max = line_bytes_max
         self._columns: list[str] = []
         self._line = 1
+        self._skipping = False
 
     def frames(self, pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
         carried = b""
         empty = True
-        for piece in _of_size(pieces, self._block_bytes):
-            carried += piece
+        for piece in of_size(pieces, self._block_bytes):
+            carried += self._behind_skipped(piece)
             if not self._columns:
                 carried = self._after_header(carried, final=False)
                 if not self._columns:
@@ -117,9 +92,20 @@ class _DelimitedReader:
         elif empty and self._columns:
             yield self._to_frame([], [])
 
+    def _behind_skipped(self, piece: bytes) -> bytes:
+        """Drop the rest of a line that is too long: its end could look like a row."""
+        if not self._skipping:
+            return piece
+        end = piece.find(b"\n") + 1
+        if not end:
+            return b""
+        self._skipping = False
+        self._line += 1
+        return piece[end:]
+
     def _after_header(self, data: bytes, *, final: bool) -> bytes:
         """Take the header off. As long as it may be cut, nothing is taken."""
-        start = _skip_comments(data)
+        start = skip_comments(data)
         found = self._parser.first(start[:HEADER_BYTES_MAX])
         whole = found is not None and start[: found[1]].endswith(b"\n")
         if not final and not whole and len(start) <= HEADER_BYTES_MAX:
@@ -139,6 +125,7 @@ class _DelimitedReader:
         if not end:
             if len(data) > self._line_bytes_max:
                 self._findings.add(Bad(self._line, self._line, "is longer than Meta allows"))
+                self._skipping = True
                 return b"", b""
             return b"", data
         quotes = data.count(b'"', 0, end)
@@ -164,6 +151,8 @@ class _DelimitedReader:
             self._line += block.count(b"\n")
             return frame, b""
         found = self._parser.parse(block, len(self._columns), self._line, self._findings, final=final)
+        if found.cut:
+            raise malformed(f"{found.cut}: the file was cut short")
         self._line = found.next_line
         return self._to_frame(found.rows, found.lines), found.rest
 
@@ -180,7 +169,7 @@ class _DelimitedReader:
             frame = pl.read_csv(
                 block, has_header=False, schema=schema, separator=self._delimiter, infer_schema=False, glob=False
             )
-        except (pl.exceptions.PolarsError, OSError):
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
             return None
         breaks = block.count(b"\n") + (not block.endswith(b"\n"))
         inside = breaks - frame.height
@@ -214,16 +203,20 @@ class _DelimitedReader:
 
 def column_names(names: list[str]) -> list[str]:
     """Make the names of a header unique and non-empty, in a way that a person recognises."""
-    found: list[str] = []
+    if len(names) > COLUMNS_MAX:
+        raise malformed(
+            f"the header has {len(names)} columns; is the delimiter right, and the header a line of its own?"
+        )
+    found: dict[str, None] = {}
     for number, raw in enumerate(names, start=1):
         name = raw.strip() or f"column {number}"
         repeat = 2
         unique = name
-        while unique in found:
+        while unique in found or unique == LINE:
             unique = f"{name} ({repeat})"
             repeat += 1
-        found.append(unique)
-    return found
+        found[unique] = None
+    return list(found)
 
 
 def _without_blank(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
@@ -231,87 +224,6 @@ def _without_blank(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
     if not columns or not frame.get_column(columns[0]).null_count():
         return frame
     return frame.filter(~pl.all_horizontal(pl.col(columns).is_null()))
-
-
-def _read_json_lines(
-    pieces: Iterable[bytes], findings: Findings, line_bytes_max: int, block_bytes: int
-) -> Iterator[pl.DataFrame]:
-    line = 1
-    carried = b""
-    for piece in _of_size(pieces, block_bytes):
-        data = carried + piece
-        end = data.rfind(b"\n") + 1
-        block, carried = data[:end], data[end:]
-        if len(carried) > line_bytes_max:
-            number = line + block.count(b"\n")
-            raise malformed(f"line {number} is longer than {line_bytes_max} bytes")
-        if block:
-            yield _json_frame(block, line, findings)
-        line += block.count(b"\n")
-    if carried.strip() or line == 1:
-        yield _json_frame(carried, line, findings)
-
-
-def _json_frame(block: bytes, first_line: int, findings: Findings) -> pl.DataFrame:
-    columns: dict[str, list[str | None]] = {}
-    lines: list[int] = []
-    for number, raw in enumerate(block.split(b"\n"), start=first_line):
-        if not raw.strip():
-            continue
-        row = _json_row(raw)
-        if row is None:
-            findings.add(Bad(number, number, "is not a JSON object in UTF-8"))
-            continue
-        for name in row.keys() - columns.keys():
-            columns[name] = [None] * len(lines)
-        for name, values in columns.items():
-            values.append(row.get(name))
-        lines.append(number)
-    names = sorted(columns)
-    frame = pl.DataFrame({name: columns[name] for name in names}, schema=dict.fromkeys(names, pl.String))
-    return frame.with_columns(pl.Series(LINE, lines, dtype=pl.UInt64))
-
-
-def _json_row(raw: bytes) -> dict[str, str | None] | None:
-    """Parse one object; numbers stay the text they are, so that 9.90 and 007 survive."""
-    try:
-        found = json.loads(raw, parse_int=str, parse_float=str, parse_constant=str)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict):
-        return None
-    return {str(name).strip(): _json_text(value) for name, value in found.items()}
-
-
-def _json_text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value.encode("utf-8", "replace").decode() if value else None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _skip_comments(data: bytes) -> bytes:
-    """Skip blank lines and lines that start with '#' before the header, as in Meta's own template."""
-    while (line := data.split(b"\n", 1))[0].strip() == b"" or line[0].startswith(b"#"):
-        if len(line) == 1:
-            break
-        data = line[1]
-    return data
-
-
-def _of_size(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """Gather pieces to blocks of at least `size` bytes; the last may be smaller."""
-    gathered: list[bytes] = []
-    length = 0
-    for piece in pieces:
-        gathered.append(piece)
-        length += len(piece)
-        if length >= size:
-            yield b"".join(gathered)
-            gathered, length = [], 0
-    if gathered:
-        yield b"".join(gathered)
 
 
 def _first_of_size(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:

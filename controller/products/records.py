@@ -14,6 +14,8 @@ SWALLOWED_BYTES_MAX = 65_536
 SUSPICIOUS_WIDTH = 6
 """From this many columns on, a line with exactly the right number of delimiters inside a value is a swallowed one."""
 SAMPLES_MAX = 100
+LINE = "_line"
+"""Private column of every frame that reading yields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Bad:
 class Findings:
     """What reading met so far. `complete` is False once a row may have been missed."""
 
+    unit: str = "line"
+    """What the numbers count: lines where a file has them, else rows."""
     bad_rows: int = 0
     samples: list[Bad] = field(default_factory=list)
     resynchronised: bool = False
@@ -54,6 +58,8 @@ class Records:
     lines: list[int] = field(default_factory=list)
     rest: bytes = b""
     next_line: int = 1
+    cut: str | None = None
+    """How the last record shows that the file was cut."""
 
 
 class RecordParser:
@@ -64,7 +70,7 @@ class RecordParser:
         self._line_bytes_max = line_bytes_max
         escaped = re.escape(self._delimiter)
         self._field = re.compile(
-            rb'"((?:[^"]|"")*)"(?='
+            rb'"((?:[^"]++|"")*+)"(?='
             + escaped
             + rb'|\r?\n|\r?\Z)|([^"\n'
             + escaped
@@ -96,30 +102,34 @@ class RecordParser:
             if parsed is None and not final and self._may_continue(data, position):
                 found.rest = data[position:]
                 return found
-            end, reason, fields = self._judge(parsed, width, line_end)
+            end, reason, fields = self._judge(parsed, width, position, line_end)
             if reason is None and (texts := _texts(fields)) is not None:
                 found.rows.append(texts)
                 found.lines.append(found.next_line)
                 found.next_line += data.count(b"\n", position, end)
                 position = end
                 continue
+            if final and line_end == len(data) and not data.endswith(b"\n") and (len(fields) < width):
+                found.cut = f"line {found.next_line} {reason} and no line break"
             findings.add(Bad(found.next_line, found.next_line, reason or "is not UTF-8"))
             findings.resynchronised |= reason is not None and reason.startswith("has a quote")
             position, found.next_line = line_end, found.next_line + 1
         return found
 
     def _judge(
-        self, parsed: tuple[list[bytes], int] | None, width: int, line_end: int
+        self, parsed: tuple[list[bytes], int] | None, width: int, position: int, line_end: int
     ) -> tuple[int, str | None, list[bytes]]:
+        if parsed is None and line_end - position > self._line_bytes_max:
+            return line_end, "is longer than Meta allows", []
         if parsed is None:
             return line_end, "has a quote that is not closed or closed too early", []
         fields, end = parsed
         if end > line_end and (len(fields) != width or any(self._swallowed(value, width) for value in fields)):
             return line_end, "has a quote that is not closed", []
         if len(fields) != width:
-            return line_end, f"has {len(fields)} values where the header has {width}", []
-        if end - line_end > self._line_bytes_max:
-            return line_end, "is longer than Meta allows", []
+            return line_end, f"has {len(fields)} values where the header has {width}", fields
+        if end - position > self._line_bytes_max:
+            return line_end, "is longer than Meta allows", fields
         return end, None, fields
 
     def _swallowed(self, value: bytes, width: int) -> bool:
@@ -140,20 +150,23 @@ class RecordParser:
         if data.find(b'"', position, line_end) < 0:
             return data[position:line_end].rstrip(b"\r\n").split(self._delimiter), line_end
         fields: list[bytes] = []
-        limit = min(len(data), position + self._line_bytes_max)
         while True:
+            # A value ends on its line, or spans lines and is not too long: what is behind that is never looked at.
+            limit = max(line_end, min(len(data), position + SWALLOWED_BYTES_MAX))
             match = self._field.match(data, position, limit)
-            if match is None:
+            if match is None or match.end() == limit < len(data):
                 return None
             quoted, plain = match.groups()
             position = match.end()
+            if position > line_end:
+                line_end = _line_end(data, position)
             fields.append(plain if quoted is None else quoted.replace(b'""', b'"'))
             if data[position : position + 1] == self._delimiter:
                 position += 1
                 continue
             if plain and plain.endswith(b"\r"):
                 fields[-1] = plain[:-1]
-            return fields, _line_end(data, position)
+            return fields, line_end
 
 
 def _line_end(data: bytes, position: int) -> int:

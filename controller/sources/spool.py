@@ -1,4 +1,4 @@
-"""A source's bytes on the disk, decompressed, counted and digested, in a file without a name.
+"""A source's bytes on the disk, decompressed, counted and digested, text in UTF-8, in a file without a name.
 
 The file ends with the process, however that ends. Reading from it, rather than from the network, keeps a slow source
 apart from the parser, and makes "all or nothing" simple: nobody sees a row before the last byte was counted.
@@ -12,28 +12,27 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Self
 
-from isal import isal_zlib
-from isal.igzip_lib import IsalError
-
+from controller.api.v1alpha1.items import FileFormat, FileType
 from controller.faults import Disposition, Fault
+from controller.products import encodings
+from controller.products.encodings import UTF8, Encoding
+from controller.products.shapes import BOM, HEAD_BYTES, PARQUET_MAGIC
 
 PIECE_BYTES = 1 << 20
-GZIP_MAGIC = b"\x1f\x8b"
-GZIP_WINDOW_BITS = 31
-EXPANSION_MAX = 200
-"""gzip of rows expands 3 to 20 times; of one repeated byte about 1,000 times."""
-EXPANSION_FREE_BYTES = 64 << 20
-"""Small files may expand at will."""
+AUTO = "Auto"
 
 
 class Spool:
     """Bytes of one read. Use as a context manager; the file is gone afterwards."""
 
     def __init__(self, directory: Path, bytes_max: int) -> None:
+        self._directory = directory
         self._file = TemporaryFile(dir=directory)  # noqa: SIM115 - closed by __exit__
         self._bytes_max = bytes_max
         self._digest = hashlib.sha256()
         self.size = 0
+        self.encoding = Encoding(UTF8)
+        """What the text was written in, once it is settled."""
 
     def __enter__(self) -> Self:
         return self
@@ -46,16 +45,52 @@ class Spool:
 
     @property
     def digest(self) -> str:
+        """Of the bytes as they came, after decompression and before any change of encoding."""
         return self._digest.hexdigest()
 
     def fill(self, pieces: Iterable[bytes]) -> None:
         for piece in pieces:
             self.size += len(piece)
             if self.size > self._bytes_max:
-                raise _malformed(f"the source is larger than {self._bytes_max} bytes")
+                raise _too_large(self._bytes_max)
             self._digest.update(piece)
             self._file.write(piece)
         self._file.flush()
+
+    def settle(self, declared: FileFormat) -> None:
+        """Turn text into UTF-8 with line feeds, before anyone hashes or parses a record of it."""
+        head = self.head(HEAD_BYTES)
+        if declared.type is FileType.PARQUET or head.startswith(PARQUET_MAGIC):
+            return
+        if declared.encoding == AUTO:
+            name = encodings.announced(head)
+            self.encoding = Encoding(name) if name else encodings.examine(self.pieces())
+        else:
+            self.encoding = Encoding(encodings.named(declared.encoding, "format.encoding"))
+        bare_returns = b"\r" in head and b"\n" not in head and self.encoding.name not in encodings.WIDE
+        if self.encoding.name == UTF8 and not head.startswith(BOM) and not bare_returns:
+            return
+        text = (piece.replace(b"\r", b"\n") for piece in self.pieces()) if bare_returns else self.pieces()
+        self._replace(encodings.recode(text, self.encoding))
+
+    def _replace(self, pieces: Iterable[bytes]) -> None:
+        with contextlib.ExitStack() as undo:
+            file = undo.enter_context(TemporaryFile(dir=self._directory))
+            size = 0
+            for piece in pieces:
+                size += len(piece)
+                if size > self._bytes_max:
+                    raise _too_large(self._bytes_max)
+                file.write(piece)
+            file.flush()
+            undo.pop_all()
+        self._file.close()
+        self._file, self.size = file, size
+
+    @property
+    def path(self) -> Path:
+        """A name for readers that need one; it holds while this is open."""
+        return Path(f"/proc/self/fd/{self._file.fileno()}")
 
     def pieces(self) -> Iterator[bytes]:
         self._file.seek(0)
@@ -67,61 +102,5 @@ class Spool:
         return self._file.read(size)
 
 
-def decompressed(pieces: Iterable[bytes], *, gzip: bool | None) -> Iterator[bytes]:
-    """Decompress gzip, all members of it; `gzip=None` decides by the first two bytes. A cut file is refused."""
-    stream = _with_first(pieces)
-    first = next(stream, b"")
-    if gzip is False or (gzip is None and not first.startswith(GZIP_MAGIC)):
-        yield first
-        yield from stream
-        return
-    yield from _gunzipped(_chained(first, stream))
-
-
-def _gunzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    inflater = isal_zlib.decompressobj(wbits=GZIP_WINDOW_BITS)
-    packed = unpacked = 0
-    started = False
-    for piece in pieces:
-        packed += len(piece)
-        data = piece
-        while data:
-            if inflater.eof:
-                if not data.startswith(GZIP_MAGIC[: len(data)]):
-                    return
-                inflater = isal_zlib.decompressobj(wbits=GZIP_WINDOW_BITS)
-            try:
-                out = inflater.decompress(data, PIECE_BYTES)
-            except IsalError:  # type: ignore[misc] # its stub declares an instance
-                raise _malformed("the source is not valid gzip") from None
-            started = True
-            data = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-            unpacked += len(out)
-            if unpacked > EXPANSION_FREE_BYTES and unpacked > packed * EXPANSION_MAX:
-                raise _malformed(f"the source expands more than {EXPANSION_MAX} times; such files are refused")
-            yield out
-            if not out and not inflater.eof and not data:
-                break
-    if started and not inflater.eof:
-        raise _malformed("the source's gzip ends before its end marker: it was cut short")
-
-
-def _with_first(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Make sure that the first piece has the two bytes that tell gzip, or is all there is."""
-    held = b""
-    stream = iter(pieces)
-    for piece in stream:
-        held += piece
-        if len(held) >= len(GZIP_MAGIC):
-            break
-    yield held
-    yield from stream
-
-
-def _chained(first: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
-
-
-def _malformed(why: str) -> Fault:
-    return Fault("SourceMalformed", Disposition.RETRY, why)
+def _too_large(bytes_max: int) -> Fault:
+    return Fault("SourceMalformed", Disposition.RETRY, f"the source is larger than {bytes_max} bytes")

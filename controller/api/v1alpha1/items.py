@@ -40,12 +40,18 @@ class FileType(StrEnum):
     CSV = "CSV"
     TSV = "TSV"
     JSON_LINES = "JSONLines"
+    JSON = "JSON"
+    XML = "XML"
+    PARQUET = "Parquet"
 
 
 class Compression(StrEnum):
     AUTO = "Auto"
     NONE = "None"
     GZIP = "GZip"
+    ZIP = "Zip"
+    BZIP2 = "BZip2"
+    ZSTD = "Zstd"
 
 
 class RejectedRows(StrEnum):
@@ -158,12 +164,45 @@ class FileFormat(Spec):
         default="Auto",
         description='What separates columns: Auto, or one character such as ";" or "|" ("\\t" is a tab).',
     )
-    compression: Compression = Field(default=Compression.AUTO, description="Compression of the file.")
+    encoding: Annotated[str, Field(min_length=3, max_length=40, pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.:]*$")] = Field(
+        default="Auto",
+        description="Encoding of text: Auto, or a name such as utf-8, utf-16, windows-1252, iso-8859-1, shift_jis.",
+    )
+    compression: Compression = Field(
+        default=Compression.AUTO,
+        description="Compression of the file. A Zip must hold exactly one file.",
+    )
+    rows_at: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^.\s]+(\.[^.\s]+)*$")] | None = Field(
+        default=None,
+        description="JSON: path of the array that holds the rows, e.g. products or data.items. "
+        "XML: path of the element that is a row, e.g. offer or shop.offers.offer. Absent: found by itself.",
+    )
 
 
 class Evidence(Spec):
     """What a read must show before anyone believes it."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        # On the object, not on the field: the API server repeats the value of a field in its answer.
+        Rule(
+            "!has(self.checksumURL) || !" + matches(USER_INFO_PATTERN, "self.checksumURL"),
+            "must not carry a user name or password: the credentials of the source serve for the same host",
+            ".checksumURL",
+        ),
+    )
+
+    checksum_url: WebAddress | None = Field(
+        default=None,
+        description="Address of a file with the SHA-256 or MD5 of the source's file as it is delivered "
+        "(a bare digest, or lines as sha256sum writes them). A read that does not match is refused.",
+    )
+    required_columns: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(max_length=FIELDS_MAX)
+    ] = Field(
+        default=(),
+        description="Columns of the source without which a read is refused, "
+        "so that a column that vanishes clears no field.",
+    )
     min_rows: Annotated[int, Field(ge=0, le=ROWS_MAX)] = Field(
         default=1,
         description="A read with fewer rows is refused.",

@@ -88,7 +88,7 @@ def test_the_effective_part_of_status_holds_what_was_filled_in_and_nothing_else(
     assert filled["guards"]["maxDeletePercent"] == 5
     (entry,) = filled["items"]
     assert entry["name"] == "products"
-    assert entry["format"] == {"type": "Auto", "delimiter": "Auto", "compression": "Auto"}
+    assert entry["format"] == {"type": "Auto", "delimiter": "Auto", "encoding": "Auto", "compression": "Auto"}
     assert not {"interval", "source", "mapping"} & set(entry)
 
 

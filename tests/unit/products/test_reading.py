@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.api.v1alpha1.items import FileType
 from controller.faults import Fault
-from controller.products import reading
-from controller.products.reading import LINE, Shape
-from controller.products.records import Findings, RecordParser
+from controller.products import reading, shapes
+from controller.products.records import LINE, Findings, RecordParser
+from controller.products.shapes import Shape
 
 LINE_MAX = 5_242_880
+COMMAS = Shape(FileType.CSV, ",")
 
 
 def pieces(content: bytes, size: int = 1 << 20) -> Iterator[bytes]:
@@ -27,7 +29,7 @@ def read(
     content: bytes, shape: Shape | None = None, *, size: int = 1 << 20, block: int = reading.BLOCK_BYTES
 ) -> tuple[list[dict[str, object]], Findings]:
     findings = Findings()
-    chosen = shape or reading.detect(content)
+    chosen = shape or shapes.detect(content)
     blocks = reading.read(pieces(content, size), chosen, findings, line_bytes_max=LINE_MAX, block_bytes=block)
     frames = [each for each in blocks if each.height]
     rows = pl.concat(frames, how="diagonal").to_dicts() if frames else []
@@ -45,7 +47,6 @@ def values(rows: list[dict[str, object]]) -> list[list[object]]:
         (b"a,b\n1,2", [["1", "2"]]),
         (b"a,b\r\n1,2\r\n3,4\r\n", [["1", "2"], ["3", "4"]]),
         (b"\xef\xbb\xbfa,b\n1,2\n", [["1", "2"]]),
-        ("a,b\nä,2\n".encode("utf-16"), [["ä", "2"]]),
         (b"a;b\n1,5;2\n", [["1,5", "2"]]),
         (b"a\tb\n1\t2\n", [["1", "2"]]),
         (b"a|b\n1|2\n", [["1", "2"]]),
@@ -141,7 +142,7 @@ def test_a_large_value_is_no_accident() -> None:
 def test_garbage_without_line_breaks_is_bounded() -> None:
     findings = Findings()
     content = b"a,b\n1,2\n" + b"\x00" * (LINE_MAX * 2) + b"\n3,4\n"
-    frames = list(reading.read(pieces(content), Shape(","), findings, line_bytes_max=LINE_MAX))
+    frames = list(reading.read(pieces(content), COMMAS, findings, line_bytes_max=LINE_MAX))
     assert [row for frame in frames for row in frame.get_column("a").to_list()] == ["1", "3"]
     assert not findings.complete
 
@@ -151,11 +152,18 @@ def test_headers_are_made_unique_and_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"<html><body>Login</body></html>", b"<?xml version='1.0'?><rss/>", b"PK\x03\x04xx", b"PAR1xxxx"]
+    "content",
+    [
+        b"<html><body>Login</body></html>",
+        b"\n<!DOCTYPE html><p>",
+        b"PK\x03\x04xx",
+        b"\xd0\xcf\x11\xe0\xa1xx",
+        b"%PDF-1.7",
+    ],
 )
 def test_what_is_no_table_is_refused(content: bytes) -> None:
     with pytest.raises(Fault) as caught:
-        reading.detect(content)
+        shapes.detect(content)
     assert caught.value.reason == "SourceMalformed"
 
 
@@ -164,8 +172,8 @@ def test_json_lines_keep_the_text_of_numbers() -> None:
     content += b'{"id":8,"extra":"\xc3\xa4"}\n'
     rows, findings = read(content)
     assert rows[0] | {LINE: 1} == {
-        "id": "007", "price": "9.90", "n": "1e3", "ok": "true", "none": None, "list": '["a",{"b":"1.0"}]',
-        "extra": None, LINE: 1,
+        "id": "007", "price": "9.90", "n": "1e3", "ok": "true", "none": None, "list": '["a",{"b":1.0}]',
+        "list.0": "a", "list.1": '{"b":1.0}', "list.1.b": "1.0", "extra": None, LINE: 1,
     }  # fmt: skip
     assert rows[1]["id"] == "8"
     assert rows[1]["extra"] == "ä"
@@ -196,7 +204,7 @@ def test_what_csv_writes_is_read_back(rows: list[list[str]], size: int, quote: b
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if quote else csv.QUOTE_MINIMAL)
     writer.writerow(["a", "b", "c"])
     writer.writerows([f"x{row[0]}", *row[1:]] for row in rows)
-    found, findings = read(text.getvalue().encode(), Shape(","), size=size, block=block)
+    found, findings = read(text.getvalue().encode(), COMMAS, size=size, block=block)
     assert findings.complete
     assert [[value or "" for value in row] for row in values(found)] == [[f"x{row[0]}", *row[1:]] for row in rows]
 
@@ -206,7 +214,7 @@ def test_garbage_anywhere_ends_and_keeps_the_rows_before_it(garbage: bytes, at: 
     lines = [b"n%d,x,y,z" % number for number in range(20)]
     lines.insert(at, garbage)
     content = b"id,a,b,c\n" + b"\n".join(lines) + b"\n"
-    rows, _ = read(content, Shape(","), block=block)
+    rows, _ = read(content, COMMAS, block=block)
     names = [row["id"] for row in rows]
     assert [f"n{number}" for number in range(at)] == names[:at]
 

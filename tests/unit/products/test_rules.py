@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from controller.products import rules
 from controller.products.fields import VOLATILE
-from controller.products.reading import LINE
+from controller.products.records import LINE
 from controller.products.rules import REJECTED
 from tests.unit.preparing.world import product
 

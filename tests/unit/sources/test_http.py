@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from controller.api.v1alpha1.items import Source
+from controller.api.v1alpha1.items import Compression, Source
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import BasicAuth, SourceCredentials, SourceRoot
 from controller.ports.sources import Look, Version
-from controller.sources import spool, volume
+from controller.sources import unpacking, volume
 from controller.sources.http import HTTPReader
 from controller.sources.probe import SourceProbe
 from controller.sources.spool import Spool
@@ -33,8 +33,8 @@ def fetch(directory: Path, url: str, credentials: SourceCredentials = NOBODY, **
         Spool(directory, 1 << 30) as spooled,
         HTTPReader(LOOPBACK).open(source(url, **http), credentials) as delivery,
     ):
-        pieces = spool.decompressed(delivery.pieces, gzip=True) if delivery.gzip else delivery.pieces
-        spooled.fill(spool.decompressed(pieces, gzip=None))
+        pieces = unpacking.gunzipped(delivery.pieces) if delivery.gzip else delivery.pieces
+        spooled.fill(unpacking.unpacked(pieces, Compression.AUTO, directory))
         return b"".join(spooled.pieces())
 
 
