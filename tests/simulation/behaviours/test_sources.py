@@ -53,7 +53,7 @@ BROKEN: dict[str, tuple[Callable[[Stage], None], str, tuple[str, ...]]] = {
     "unreachable": (_down, "SourceUnreachable", ("does not accept connections",)),
     "empty": (_empty, "SourceEmpty", ("no rows", "nothing was changed")),
     "truncated body": (_truncated, "SourceMalformed", ()),
-    "a page": (_page, "SourceMalformed", ("HTML", "not CSV, TSV or JSON Lines")),
+    "a page": (_page, "SourceMalformed", ("HTML page", "not a file with rows", "check the address")),
     "no id column": (_no_id, "MappingInvalid", ("id",)),
     "too small": (_too_small, "SourceTooSmall", ("evidence.minRows asks for 5",)),
 }
