@@ -181,7 +181,7 @@ async def test_how_many_gzip_members_are_read(make: Any, setting: str, expected:
         (b"<!DOCTYPE html><html></html>", "web page"),
         (b"sku,title\nA,B\n", "missing: id"),
         (b"id,title,title\nA,B,C\n", "twice"),
-        (gzip.compress(b"id,title\nA,B\n")[:-9], "unpack"),
+        (gzip.compress(b"id,title\nA,B\n", mtime=0)[:-9], "unpack"),
     ],
 )
 async def test_an_unusable_file_changes_nothing(meta: Meta, content: bytes, summary: str) -> None:
