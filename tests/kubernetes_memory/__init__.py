@@ -10,7 +10,7 @@ from tests.kubernetes_memory.incarnation import Crashed, Incarnation
 from tests.kubernetes_memory.informer import Informer
 from tests.kubernetes_memory.server import MemoryApiServer
 from tests.kubernetes_memory.transport import Faults, MemoryTransport
-from tests.kubernetes_memory.virtual_time import LoopClock, run_virtual
+from tests.virtual_time import LoopClock, run_virtual
 
 __all__ = [
     "Crashed",

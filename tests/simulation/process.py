@@ -32,8 +32,8 @@ from controller.sources.http import HTTPReader
 from controller.sources.probe import SourceProbe
 from controller.stores.local import LocalStore
 from tests.kubernetes_memory import Faults, Incarnation, Informer, MemoryApiServer, MemoryTransport
-from tests.simulation.loop import SimulatedClock
 from tests.simulation.shop import Shop, ShopTransport
+from tests.virtual_time import SimulatedClock
 
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 10.0

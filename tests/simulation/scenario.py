@@ -20,9 +20,9 @@ from hack.emulator.switches import Switches
 from tests.kubernetes_memory import Incarnation, MemoryTransport
 from tests.simulation import checkers
 from tests.simulation.freshness import FreshnessWatch
-from tests.simulation.loop import SimulatedLoop
 from tests.simulation.process import Process
 from tests.simulation.world import CATALOG, NAMESPACE, Options, World, head
+from tests.virtual_time import SimulatedLoop
 
 DAY_SECONDS = 86_400.0
 HEAL_DAYS = 1.5

@@ -11,8 +11,8 @@ import pytest
 
 from hack.emulator.switches import Switches
 from tests.simulation import checkers, scenario
-from tests.simulation.loop import SimulatedLoop
 from tests.simulation.world import Options, World
+from tests.virtual_time import SimulatedLoop
 
 
 @pytest.mark.slow

@@ -30,9 +30,9 @@ from hack.emulator.switches import Switches
 from hack.emulator.transport import EmulatorTransport
 from hack.emulator.world import TEST_BUSINESS, TEST_TOKEN
 from tests.kubernetes_memory import Faults, Incarnation, MemoryApiServer, MemoryTransport
-from tests.simulation.loop import SimulatedClock
 from tests.simulation.process import Lease, Process, Surroundings
 from tests.simulation.shop import Shop, Witness
+from tests.virtual_time import SimulatedClock
 
 NAMESPACE = "shop"
 CATALOG = "germany"

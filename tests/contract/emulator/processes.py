@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,19 @@ from typing import Any
 import httpx
 
 REPOSITORY = Path(__file__).parents[3]
+DEADLINE_SECONDS = 60
+
+
+def until(what: Callable[[], Any]) -> Any:
+    """Ask again and again until there is an answer; the clock of the emulator runs by itself."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    pause = threading.Event()
+    while time.monotonic() < deadline:
+        found = what()
+        if found:
+            return found
+        pause.wait(0.05)
+    raise AssertionError("did not happen in time")
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,12 +17,12 @@ import pytest
 from hack.emulator import world
 from tests.contract.emulator.claims import claims
 from tests.contract.emulator.driver import PROMPT, create, feed_file, item, update
+from tests.contract.emulator.processes import until
 
 REPOSITORY = Path(__file__).parents[3]
 # The SDK's own table takes `requests` for a map; what it sends is right.
 pytestmark = pytest.mark.filterwarnings("ignore:value of requests might not be compatible")
 SPEED = 400  # emulated seconds in a second: a batch takes about a third of a second
-DEADLINE_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -70,18 +68,6 @@ def sdk() -> Iterator[Sdk]:
         process.wait(timeout=10)
         if process.stdout is not None:
             process.stdout.close()
-
-
-def until(what: Any) -> Any:
-    """Polls with a deadline; the clock of the emulator runs by itself."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    pause = threading.Event()
-    while time.monotonic() < deadline:
-        found = what()
-        if found:
-            return found
-        pause.wait(0.05)
-    raise AssertionError("did not happen in time")
 
 
 @claims("catalog.create", "feed.create", "upload.create", "batch.create", "batch.status", "item.list")

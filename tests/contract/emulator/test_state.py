@@ -1,7 +1,6 @@
 """With a state directory nothing that was answered is lost, whenever the process dies."""
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,9 @@ import pytest
 from hack.emulator.app import Emulator
 from hack.emulator.fetching import Fetched
 from tests.contract.emulator.driver import PROMPT, Clock, Meta, create, feed_file, item, update
-from tests.contract.emulator.processes import Process, emulator
+from tests.contract.emulator.processes import Process, emulator, until
 
 SPEED = "40"
-DEADLINE_SECONDS = 60
-
-
-def until(what: Any) -> Any:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    pause = threading.Event()
-    while time.monotonic() < deadline:
-        found = what()
-        if found:
-            return found
-        pause.wait(0.05)
-    raise AssertionError("did not happen in time")
 
 
 def upload(process: Process, feed: str, rows: list[dict[str, str]]) -> str:

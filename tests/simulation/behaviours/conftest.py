@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.simulation.behaviours.stage import Plan, Stage
-from tests.simulation.loop import SimulatedLoop
+from tests.virtual_time import SimulatedLoop
 
 
 def pytest_asyncio_loop_factories(

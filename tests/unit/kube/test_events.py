@@ -56,7 +56,7 @@ def test_an_event_is_written_as_the_api_wants_it() -> None:
             "uid": "u-1",
         }
         assert (wire["type"], wire["reason"], wire["note"]) == ("Normal", "Available", "fine")
-        assert wire["eventTime"] == "2026-01-01T00:00:00.000000Z"
+        assert wire["eventTime"] == "2026-01-05T00:00:00.000000Z"
         assert "series" not in wire
 
     scenario(play)

@@ -21,7 +21,7 @@ from tests.kubernetes_memory import (
     MemoryCluster,
     run_virtual,
 )
-from tests.kubernetes_memory.virtual_time import Deadlock
+from tests.virtual_time import DeadlockError
 
 
 def server() -> MemoryApiServer:
@@ -208,7 +208,7 @@ def test_what_is_handed_out_is_a_copy() -> None:
 
 
 def test_a_world_in_which_nothing_can_happen_any_more_is_said() -> None:
-    with pytest.raises(Deadlock):
+    with pytest.raises(DeadlockError):
         run_virtual(asyncio.wait_for(asyncio.Event().wait(), None))
 
 

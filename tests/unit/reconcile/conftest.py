@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from tests.simulation.loop import SimulatedLoop
+from tests.virtual_time import SimulatedLoop
 
 
 def pytest_asyncio_loop_factories(

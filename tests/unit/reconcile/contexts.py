@@ -23,8 +23,8 @@ from controller.settings import Settings
 from controller.sources.probe import SourceProbe
 from controller.stores.local import LocalStore
 from tests.kubernetes_memory import Faults, Incarnation, MemoryApiServer, MemoryTransport
-from tests.simulation.loop import SimulatedClock
 from tests.simulation.process import GatedStore
+from tests.virtual_time import SimulatedClock
 
 
 class Nowhere(httpx.AsyncBaseTransport):

@@ -14,8 +14,8 @@ from controller.api.v1alpha1 import Catalog
 from controller.faults import Disposition, Fault
 from controller.reconcile.engine import Engine
 from controller.reconcile.outcome import Outcome
-from tests.simulation.loop import EPOCH
 from tests.unit.reconcile.contexts import Surroundings
+from tests.virtual_time import EPOCH
 
 KEY = ObjectKey(Catalog.KIND, "shop", "germany")
 CHILD = ObjectKey(Catalog.KIND, "shop", "child")

@@ -8,7 +8,7 @@ import pytest
 from controller.faults import Disposition, Fault
 from controller.ports.meta import Bucket, Call, Usage
 from controller.scheduling.governor import UNKNOWN_CATALOG_CALLS_PER_HOUR, LedgerGovernor
-from tests.simulation.loop import SimulatedClock
+from tests.virtual_time import SimulatedClock
 
 SCOPE = ("app", "1", Bucket.MANAGEMENT)
 

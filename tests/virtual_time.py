@@ -7,8 +7,12 @@ blocked and no timer is pending the run ends with DeadlockError, so a lost wake-
 import asyncio
 import datetime as dt
 import selectors
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from typing_extensions import override
+
+T = TypeVar("T")
 
 EPOCH = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
 """Where every simulation starts: a Monday."""
@@ -57,3 +61,16 @@ class SimulatedClock:
 
     def unix(self) -> float:
         return EPOCH.timestamp() + self._loop.time()
+
+
+class LoopClock:
+    """Wall time over whichever loop runs when it is asked."""
+
+    def now(self) -> dt.datetime:
+        return EPOCH + dt.timedelta(seconds=asyncio.get_running_loop().time())
+
+
+def run_virtual(main: Coroutine[Any, Any, T]) -> T:
+    """Run to the end in virtual time."""
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        return runner.run(main)
