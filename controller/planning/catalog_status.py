@@ -29,6 +29,8 @@ from controller.planning.verdicts import Verdict, absent, false, progress, retry
 from controller.ports.preparing import RuleCount
 
 STATUS_ENTRIES_MAX = 16
+LEVELS = ("Error", "Warning", "Advice")
+"""What a person fixes first; status is bounded, so advice goes first where there is too much to say."""
 A_MOMENT = timedelta(seconds=1)
 PASSING = (
     "MetaUnavailable",
@@ -277,7 +279,7 @@ def _status(view: View) -> CatalogStatus:
     if view.checks is not None:
         update["checks"] = tuple(
             CheckResult(rule=check.rule, level=check.level, count=check.count, sample_ids=check.sample_ids[:10])
-            for check in view.checks[:STATUS_ENTRIES_MAX]
+            for check in sorted(view.checks, key=lambda check: LEVELS.index(check.level))[:STATUS_ENTRIES_MAX]
         )
     return before.model_copy(update=update)
 

@@ -3,6 +3,7 @@
 The bytes go through in blocks. What stays of a block are its mapped values and hashes.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -47,16 +48,25 @@ def fetch(request: RefreshRequest, credentials: SourceCredentials, context: Cont
 def read_rows(entry: ItemsEntry, spooled: Spool, spill: Spill, line_bytes_max: int) -> Read:
     """Parse, map, check. What a row is called stays with it as its line."""
     findings = Findings()
-    opened = readers.open_rows(readers.shape(entry.format, spooled), spooled, findings, line_bytes_max)
+    shape = readers.shape(entry.format, spooled)
+    opened = readers.open_rows(shape, spooled, findings, line_bytes_max)
     readers.require(opened.columns, entry.evidence.required_columns)
-    plan = mapping.plan(entry, opened.columns) if opened.columns else None
-    checked = list(_checked(opened.frames, plan, entry, spill)) if plan else []
+    frames = iter(opened.frames)
+    first = list(itertools.islice(frames, 1))
+    plan = mapping.plan(entry, opened.columns, *first) if opened.columns else None
+
+    def again() -> Iterable[pl.DataFrame]:
+        return readers.open_rows(shape, spooled, Findings(), line_bytes_max).frames
+
+    blocks = itertools.chain(first, frames)
+    checked = list(_checked(plan.assembly.frames(blocks, again), plan, entry, spill)) if plan else []
     if not any(frame.height for frame, _ in checked) and not findings.bad_rows:
         raise Fault("SourceEmpty", Disposition.RETRY, "the source has no rows; nothing was changed")
     if not checked:
         raise Fault("SourceMalformed", Disposition.RETRY, "no row can be read; check format and delimiter")
     whole = pl.concat([frame for frame, _ in checked])
-    named = [*rules.merge([each for _, found in checked for each in found]), *_guessed(spooled)]
+    left = plan.assembly.findings() if plan else []
+    named = [*rules.merge([*(each for _, found in checked for each in found), *left]), *_guessed(spooled)]
     return _separated(whole, named, findings, entry)
 
 
@@ -72,9 +82,10 @@ def _checked(
     frames: Iterable[pl.DataFrame], plan: mapping.MappingPlan, entry: ItemsEntry, spill: Spill
 ) -> Iterator[tuple[pl.DataFrame, list[RuleFinding]]]:
     """Map, normalise, check and hash block by block. The rows go to the spill; only narrow columns are returned."""
-    named = rules.rules_for(plan.fields)
+    named = rules.rules_for(plan.fields, plan.hints)
     for frame in frames:
-        mapped = rules.normalise(mapping.apply(frame, plan, keep=(LINE,)), entry.currency)
+        mapped = mapping.apply(frame, plan, keep=(LINE,))
+        mapped = rules.normalise(mapped, entry.currency, decimal_comma=plan.decimal_comma)
         checked, found = rules.check(mapped, named)
         yield spill.add(_hashed(checked, plan.fields)).select(*NARROW, LINE, REJECTED, ORDER), found
 

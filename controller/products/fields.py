@@ -4,12 +4,15 @@ Every value is text. A value that is absent, empty or blank-only after trimming 
 because a file cannot (Meta: catalog reference, an empty cell clears the field).
 """
 
+import re
 from collections.abc import Iterable
 
 ID = "id"
 GROUP = "item_group_id"
 AVAILABILITY = "availability"
 QUANTITY = "quantity_to_sell_on_facebook"
+CURRENCY = "currency"
+"""Column of a source, never sent: the code for prices that carry none."""
 
 VOLATILE = ("price", "sale_price", "sale_price_effective_date", AVAILABILITY, QUANTITY)
 """Fields that must reach Meta within 15 minutes of a change (Meta: catalog integration guide, requirement 1)."""
@@ -75,10 +78,17 @@ KNOWN = (
     "previous_id",
 )
 """Meta: field table of PRODUCT_ITEM. Columns of a source with these names need no mapping."""
+_NESTED = re.compile(r"^(image|video)\[\d{1,2}\]\.(url|tag\[\d{1,2}\])$|^applink\.\w+$")
+"""Nested values that files write as columns of their own (Meta: catalog reference)."""
+
+
+def is_known(name: str) -> bool:
+    return name in _PLACE or _NESTED.match(name) is not None
+
 
 OUT_OF_STOCK = "out of stock"
-AVAILABILITIES = ("in stock", "available for order", "preorder", OUT_OF_STOCK, "discontinued")
-"""Meta: field table and items_batch reference, which publish different subsets."""
+AVAILABILITIES = ("in stock", "available for order", "preorder", OUT_OF_STOCK, "discontinued", "pending")
+"""Meta: field table, items_batch reference and item node, which publish different subsets."""
 UNSELLABLE = (OUT_OF_STOCK, "discontinued")
 CONDITIONS = (
     "new",
@@ -91,8 +101,30 @@ CONDITIONS = (
     "open_box_new",
 )
 
+GENDERS = ("female", "male", "unisex")
+AGE_GROUPS = ("adult", "all ages", "teen", "kids", "toddler", "infant", "newborn")
+STATUSES = ("active", "archived")
+
 LENGTHS_MAX = {"id": 100, "title": 200, "description": 9_999, "brand": 100, "item_group_id": 100}
 """Characters. Meta: catalog reference (files); the batch reference publishes smaller ones for some."""
+OPTIONAL_LENGTHS_MAX = {
+    "rich_text_description": 9_999,
+    "product_type": 750,
+    "google_product_category": 250,
+    "color": 200,
+    "size": 200,
+    "material": 200,
+    "pattern": 100,
+    "mpn": 100,
+    "vendor_id": 100,
+    "previous_id": 100,
+    "custom_label_0": 100,
+    "custom_label_1": 100,
+    "custom_label_2": 100,
+    "custom_label_3": 100,
+    "custom_label_4": 100,
+}
+"""Characters. Meta: catalog reference. A longer value is dropped by Meta, the row is not."""
 
 _PLACE = {name: place for place, name in enumerate(KNOWN)}
 

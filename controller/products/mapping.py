@@ -1,69 +1,282 @@
-"""Columns of a source become Meta's fields: by name, by declaration, or as constants. Nothing is checked here."""
+"""Columns of a source become Meta's fields. Nothing is checked here.
+
+In this order, the later on top of the earlier:
+
+1. a preset, or a SELECT, turns the rows of the source into other rows with more or other columns (`assembly`);
+2. a column with the name of a field, also as "Image Link" or g:image_link, gives that field;
+3. a preset says where else a field comes from;
+4. `columns`, `constants` and `templates` win over both. A field stands in one of the three: more is an error;
+5. values are trimmed, blank is none, and `values` replaces whole values.
+
+A name in `columns` or in a template is a column or, where no column has it, a path into the JSON text of one:
+`images[0].url` reaches into the column `images`. What is wrong with a mapping is said in one message, with the
+lines that mend it.
+"""
 
 import difflib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from controller.api.v1alpha1.items import ItemsEntry, RejectedRows
+from controller.api.v1alpha1.items import DecimalSeparator, ItemsEntry, RejectedRows
 from controller.faults import Disposition, Fault
-from controller.products.fields import ID, IDENTIFIERS, KNOWN, REQUIRED, VOLATILE, in_order
+from controller.products import assembly, presets, suggestions
+from controller.products.assembly import Assembly, AsTheyAre
+from controller.products.fields import CURRENCY, ID, IDENTIFIERS, REQUIRED, VOLATILE, in_order, is_known
+from controller.products.rules import ROW_CURRENCY
+from controller.products.templates import Template, parse
+from controller.products.variants import PREVIOUS_ID, previous_id
 
 NEAREST_MAX = 3
+SAMPLE_ROWS = 200
+"""Rows that suggestions look at: enough to see a pattern, few enough to cost nothing."""
+_PATH = re.compile(r"[.\[]")
 
 
 @dataclass(frozen=True, slots=True)
 class MappingPlan:
-    """Where each field comes from. A field stands in exactly one of the two."""
+    """Where each field comes from. A field stands in exactly one of columns, constants and templates."""
 
     columns: dict[str, str]
     constants: dict[str, str]
+    templates: dict[str, Template] = field(default_factory=dict)
+    values: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    paths: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Names that are no column but lead into one: to the column and a JSON path."""
+    assembly: Assembly = field(default_factory=lambda: AsTheyAre(()))
+    decimal_comma: bool = False
+    previous: str | None = None
+    """Pattern that finds the previous id in an id."""
+    hints: dict[str, str] = field(default_factory=dict)
+    """What to add to a rule's message, as far as the first rows show it."""
+
+    @property
+    def row_local(self) -> bool:
+        return self.assembly.row_local
 
     @property
     def fields(self) -> list[str]:
         """Fields of the result, in the fixed order; volatile ones are always there, if only as nulls."""
-        return in_order({*self.columns, *self.constants, *VOLATILE})
+        own = {PREVIOUS_ID} if self.previous else set()
+        return in_order({*self.columns, *self.constants, *self.templates, *own, *VOLATILE} - {CURRENCY})
 
 
 def invalid(why: str) -> Fault:
     return Fault("MappingInvalid", Disposition.STALLED, why)
 
 
-def plan(entry: ItemsEntry, available: Iterable[str]) -> MappingPlan:
-    """Resolve the declared mapping against the columns that a source has."""
-    names = list(available)
-    constants = {each.field: each.value.strip() for each in entry.mapping.constants}
-    columns = _same_names(names)
-    for each in entry.mapping.columns:
-        if each.column not in names:
-            raise invalid(
-                f"mapping.columns[{each.field}]: the source has no column {each.column!r}{_near(each.column, names)}"
-            )
-        if each.field in constants:
-            raise invalid(f"mapping: field {each.field} stands in columns and in constants; remove one of them")
-        columns[each.field] = each.column
-    columns = {field: column for field, column in columns.items() if field not in constants}
-    _must_have(entry, {*columns, *constants}, names)
-    return MappingPlan(columns, constants)
+def is_row_local(entry: ItemsEntry) -> bool:
+    """Tell, without its source, whether each item of an entry depends on one row alone."""
+    mapping = entry.mapping
+    if mapping.sql is not None:
+        from controller.products import sql_mapping  # an engine of its own, loaded only where it is used
+
+        return sql_mapping.analyse(mapping.sql).row_local
+    return mapping.preset is None or presets.is_row_local(mapping.preset)
+
+
+def plan(entry: ItemsEntry, available: Iterable[str], sample: pl.DataFrame | None = None) -> MappingPlan:
+    """Resolve the declared mapping against the columns that a source has, and its first rows where there are some."""
+    return _Planning(entry, list(available), sample).plan()
 
 
 def apply(frame: pl.DataFrame, mapping: MappingPlan, keep: Iterable[str] = ()) -> pl.DataFrame:
     """Select and rename; trim every value; blank is null. Columns named in `keep` pass unchanged."""
     present = set(frame.columns)
     expressions = [_value(mapping, field, present).alias(field) for field in mapping.fields]
-    return frame.select(*expressions, *keep)
+    if CURRENCY in mapping.columns or CURRENCY in mapping.constants:
+        expressions.append(_value(mapping, CURRENCY, present).alias(ROW_CURRENCY))
+    mapped = frame.select(*expressions, *keep)
+    if mapping.previous is not None:
+        return mapped.with_columns(previous_id(pl.col(ID).str.extract(mapping.previous, 1)))
+    return mapped.with_columns(previous_id(pl.col(PREVIOUS_ID))) if PREVIOUS_ID in mapped.columns else mapped
 
 
 def _value(mapping: MappingPlan, field: str, present: set[str]) -> pl.Expr:
     if field in mapping.constants:
-        return pl.lit(mapping.constants[field] or None, dtype=pl.String)
-    column = mapping.columns.get(field)
-    if column is None or column not in present:
+        value = pl.lit(mapping.constants[field] or None, dtype=pl.String)
+    elif field in mapping.templates:
+        template = mapping.templates[field]
+        value = _not_blank(template.expression({name: _cell(mapping, name, present) for name in template.columns}))
+    else:
+        column = mapping.columns.get(field)
+        value = pl.lit(None, dtype=pl.String) if column is None else _cell(mapping, column, present)
+    return _replaced(value, mapping.values.get(field))
+
+
+def _cell(mapping: MappingPlan, name: str, present: set[str]) -> pl.Expr:
+    """Value of a column or of a path into one; trimmed, blank is null."""
+    if name in present:
+        return _not_blank(pl.col(name).str.strip_chars())
+    column, path = mapping.paths.get(name, (name, ""))
+    if not path or column not in present:
         return pl.lit(None, dtype=pl.String)
-    trimmed = pl.col(column).str.strip_chars()
-    return pl.when(trimmed != "").then(trimmed)
+    return _not_blank(pl.col(column).str.json_path_match(path).str.strip_chars())
+
+
+def _not_blank(text: pl.Expr) -> pl.Expr:
+    return pl.when(text != "").then(text)
+
+
+def _replaced(value: pl.Expr, values: dict[str, str | None] | None) -> pl.Expr:
+    if not values:
+        return value
+    named = {old: new for old, new in values.items() if old}
+    changed = value.replace(list(named), pl.Series(list(named.values()), dtype=pl.String)) if named else value
+    return changed.fill_null(pl.when(value.is_null()).then(pl.lit(values[""]))) if values.get("") else changed
+
+
+class _Planning:
+    """Resolves one mapping and gathers all that is wrong with it."""
+
+    def __init__(self, entry: ItemsEntry, available: list[str], sample: pl.DataFrame | None) -> None:
+        self._entry = entry
+        self._assembly = _assembly(entry, available)
+        self._names = [name for name in self._assembly.columns if not name.startswith(assembly.PREFIX)]
+        self._sample = sample
+        self._paths: dict[str, tuple[str, str]] = {}
+        self._problems: list[str] = []
+
+    def plan(self) -> MappingPlan:
+        declared = self._declared()
+        columns, constants, templates = declared
+        rest = {**_same_names(self._names), **self._of_preset()}
+        columns = {
+            **{name: column for name, column in rest.items() if name not in {**constants, **templates}},
+            **columns,
+        }
+        values = self._values({*columns, *constants, *templates})
+        found = MappingPlan(
+            columns,
+            constants,
+            templates,
+            values,
+            self._paths,
+            self._assembly,
+            self._entry.mapping.decimal is DecimalSeparator.COMMA,
+            self._previous_pattern(),
+        )
+        missing = self._missing({*columns, *constants, *templates})
+        advised = suggestions.suggest(self._entry, self._names, missing, self._mapped(found))
+        if self._problems:
+            raise invalid("; ".join(self._problems) + advised.text())
+        return replace(found, hints=advised.hints())
+
+    def _declared(self) -> tuple[dict[str, str], dict[str, str], dict[str, Template]]:
+        mapping = self._entry.mapping
+        constants = {each.field: each.value.strip() for each in mapping.constants}
+        columns: dict[str, str] = {}
+        for each in mapping.columns:
+            if self._exists(each.column, f"mapping.columns[{each.field}]"):
+                columns[each.field] = each.column
+        templates: dict[str, Template] = {}
+        for declared in mapping.templates:
+            self._template(declared.field, declared.template, templates)
+        self._previous(columns, templates)
+        self._once(set(constants), {each.field for each in mapping.columns}, {each.field for each in mapping.templates})
+        return columns, constants, templates
+
+    def _template(self, name: str, text: str, templates: dict[str, Template]) -> None:
+        try:
+            template = parse(text, name)
+        except ValueError as error:
+            self._problems.append(f"mapping.templates[{name}]: {error}")
+            return
+        missing = [column for column in template.columns if not self._exists(column, f"mapping.templates[{name}]")]
+        if not missing:
+            templates[name] = template
+
+    def _previous(self, columns: dict[str, str], templates: dict[str, Template]) -> None:
+        previous = self._entry.variants.previous_id
+        if previous is None:
+            return
+        if previous.column is not None and self._exists(previous.column, "variants.previousID.column"):
+            columns[PREVIOUS_ID] = previous.column
+        if previous.template is not None:
+            self._template(PREVIOUS_ID, previous.template, templates)
+
+    def _previous_pattern(self) -> str | None:
+        previous = self._entry.variants.previous_id
+        pattern = previous.id_pattern if previous is not None else None
+        if pattern is None:
+            return None
+        try:
+            groups = pl.Series([""]).str.extract_groups(pattern).struct.fields
+        except pl.exceptions.PolarsError as error:
+            self._problems.append(f"variants.previousID.idPattern is no regular expression: {error}")
+            return None
+        if len(groups) != 1:
+            self._problems.append("variants.previousID.idPattern must have one group, e.g. ^([0-9]+)_")
+        return pattern
+
+    def _once(self, constants: set[str], columns: set[str], templates: set[str]) -> None:
+        places = {"columns": columns, "constants": constants, "templates": templates}
+        if self._entry.variants.previous_id is not None:
+            places["variants.previousID"] = {PREVIOUS_ID}
+        for name in in_order({*columns, *constants, *templates}):
+            found = [place for place, names in places.items() if name in names]
+            if len(found) > 1:
+                self._problems.append(f"mapping: field {name} stands in {' and '.join(found)}; remove one of them")
+
+    def _exists(self, name: str, where: str) -> bool:
+        if name in self._names:
+            return True
+        for match in reversed(list(_PATH.finditer(name))):
+            if name[: match.start()] in self._names:
+                self._paths[name] = (name[: match.start()], "$" + name[match.start() :])
+                return True
+        self._problems.append(f"{where}: the source has no column {name!r}{_near(name, self._names)}")
+        return False
+
+    def _of_preset(self) -> dict[str, str]:
+        added = [name for name in self._assembly.columns if name.startswith(assembly.PREFIX)]
+        return {name.removeprefix(assembly.PREFIX): name for name in added}
+
+    def _values(self, fields: set[str]) -> dict[str, dict[str, str | None]]:
+        values: dict[str, dict[str, str | None]] = {}
+        for each in self._entry.mapping.values:
+            values.setdefault(each.field, {})[each.from_.strip()] = each.to.strip() or None
+        for name in values.keys() - fields - set(VOLATILE) - {CURRENCY}:
+            self._problems.append(f"mapping.values[{name}]: nothing gives {name} a value; name a column for it")
+        return values
+
+    def _missing(self, fields: set[str]) -> list[str]:
+        lenient = self._entry.rejected_rows is RejectedRows.SEND
+        missing = [name for name in ((ID,) if lenient else REQUIRED) if name not in fields]
+        if "image_link" in missing and "image[0].url" in fields:
+            missing.remove("image_link")
+        self._problems += [
+            f"no column for the required field {name}{_near(name, self._names)}; name one in mapping.columns, or a "
+            f"value in mapping.constants{presets.hint(self._entry.mapping.preset, name)}"
+            for name in missing
+        ]
+        if not lenient and not fields.intersection(IDENTIFIERS):
+            self._problems.append(
+                "no column for any of brand, gtin and mpn, of which Meta requires one; name one in mapping"
+            )
+            missing.append("brand")
+        return missing
+
+    def _mapped(self, found: MappingPlan) -> tuple[pl.DataFrame, pl.DataFrame] | None:
+        """First rows, as they are in the source and mapped as far as that is possible."""
+        if self._sample is None or not self._assembly.row_local:
+            return None
+        head = self._sample.head(SAMPLE_ROWS)
+        (rows,) = list(self._assembly.frames([head], lambda: [head])) or [head.clear()]
+        return assembly.conform(rows, self._names), apply(rows, found)
+
+
+def _assembly(entry: ItemsEntry, available: Sequence[str]) -> Assembly:
+    mapping = entry.mapping
+    if mapping.sql is not None:
+        from controller.products import sql_mapping
+
+        return sql_mapping.Selected(sql_mapping.analyse(mapping.sql), available)
+    if mapping.preset is not None:
+        return presets.assembly(mapping.preset, available)
+    return AsTheyAre(available)
 
 
 def _same_names(names: list[str]) -> dict[str, str]:
@@ -71,21 +284,9 @@ def _same_names(names: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names:
         plain = re.sub(r"[\s-]+", "_", name.strip().lower()).removeprefix("g:")
-        if plain in KNOWN and (plain not in found or name == plain):
+        if (is_known(plain) or plain == CURRENCY) and (plain not in found or name == plain):
             found[plain] = name
     return found
-
-
-def _must_have(entry: ItemsEntry, fields: set[str], names: list[str]) -> None:
-    required = (ID,) if entry.rejected_rows is RejectedRows.SEND else REQUIRED
-    for field in required:
-        if field not in fields:
-            raise invalid(
-                f"no column for the required field {field}{_near(field, names)}; "
-                f"name one in mapping.columns, or a value in mapping.constants"
-            )
-    if entry.rejected_rows is not RejectedRows.SEND and not fields.intersection(IDENTIFIERS):
-        raise invalid("no column for any of brand, gtin and mpn, of which Meta requires one; name one in mapping")
 
 
 def _near(wanted: str, names: list[str]) -> str:

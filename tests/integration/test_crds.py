@@ -211,6 +211,36 @@ REFUSED: dict[str, tuple[type[Resource], dict[str, Any], str]] = {
         catalog({"mapping": {"constants": [{"field": "brand", "value": True}]}}),
         "spec.items[0].mapping.constants[0].value in body must be of type string",
     ),
+    "unquoted yes in a value map": (
+        Catalog,
+        catalog({"mapping": {"values": [{"field": "availability", "from": True, "to": "in stock"}]}}),
+        "spec.items[0].mapping.values[0].from in body must be of type string",
+    ),
+    "one value replaced twice": (
+        Catalog,
+        catalog({"mapping": {"values": [{"field": "color", "from": "rot", "to": to} for to in ("red", "Red")]}}),
+        "spec.items[0].mapping.values[1]: Duplicate value",
+    ),
+    "template with a single brace": (
+        Catalog,
+        catalog({"mapping": {"templates": [{"field": "link", "template": "https://shop.example/{Handle"}]}}),
+        "name columns in single braces, e.g. {Handle}; a brace itself is written twice",
+    ),
+    "template without a column": (
+        Catalog,
+        catalog({"mapping": {"templates": [{"field": "link", "template": "https://shop.example/{{x}}"}]}}),
+        "names no column: use constants for a fixed value",
+    ),
+    "preset and SELECT": (
+        Catalog,
+        catalog({"mapping": {"preset": "Shopify", "sql": "SELECT * FROM source"}}),
+        "give at most one of preset and sql",
+    ),
+    "two previous ids": (
+        Catalog,
+        catalog({"variants": {"previousID": {"column": "old", "template": "{old}"}}}),
+        "give exactly one of column, template and idPattern",
+    ),
     "same field twice": (
         Catalog,
         catalog({"mapping": {"columns": [{"field": "id", "column": "a"}, {"field": "id", "column": "b"}]}}),

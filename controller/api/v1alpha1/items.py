@@ -24,6 +24,10 @@ FIELDS_MAX = 256
 """Meta's item tables have fewer fields than this."""
 VALUE_LENGTH_MAX = 5_000
 """Meta: field table, longest plain text value is kept well below."""
+VALUE_FROM_LENGTH_MAX = 256
+VALUES_MAX = 1_024
+TEMPLATE_LENGTH_MAX = 2_000
+SQL_LENGTH_MAX = 16_384
 ROWS_MAX = 100_000_000
 PRESIGNED_PATTERN = r"(?i)[?&](x-amz-signature|x-goog-signature|sig|signature|token|access_token|api_?key|password)="
 """Query parameters that make an address a secret: S3, GCS, Azure, and what else is common."""
@@ -63,6 +67,23 @@ class RejectedRows(StrEnum):
     """The row is treated as gone."""
     SEND = "Send"
     """The row is sent as it is; Meta decides."""
+
+
+class Preset(StrEnum):
+    """Exports whose columns are known."""
+
+    SHOPIFY = "Shopify"
+    WOO_COMMERCE = "WooCommerce"
+    MAGENTO = "Magento"
+    GOOGLE_MERCHANT = "GoogleMerchant"
+    META_TEMPLATE = "MetaTemplate"
+
+
+class DecimalSeparator(StrEnum):
+    """What separates the decimals of a number."""
+
+    POINT = "Point"
+    COMMA = "Comma"
 
 
 class BasicAuthSecretRef(Spec):
@@ -230,9 +251,52 @@ class ConstantMapping(Spec):
     )
 
 
-class Mapping(Spec):
-    """How columns of the source become fields. Columns with the name of a field need no entry."""
+class TemplateMapping(Spec):
+    """Writes a field from several columns."""
 
+    field: FieldName = Field(description="Field of Meta's table, e.g. link.")
+    template: Annotated[
+        str,
+        Field(min_length=1, max_length=TEMPLATE_LENGTH_MAX),
+        Rule(
+            matches(r"^([^{}]|\{\{|\}\}|\{[^{}]+\})*$"),
+            "name columns in single braces, e.g. {Handle}; a brace itself is written twice",
+        ),
+        Rule(matches(r"(^|[^{])(\{\{)*\{[^{}]+\}"), "names no column: use constants for a fixed value"),
+    ] = Field(
+        description="Text with columns in braces: https://shop.example/p/{Handle}?variant={Variant SKU}. "
+        "In addresses the values are percent-encoded, but for one that begins the template; / stays before the ?.",
+    )
+
+
+class ValueMapping(Spec):
+    """Replaces one value of a field by another."""
+
+    field: FieldName = Field(description="Field of Meta's table, e.g. availability.")
+    from_: Annotated[str, Field(max_length=VALUE_FROM_LENGTH_MAX)] = Field(
+        description='The whole value as the source has it, always a string: quote yes, no and numbers ("yes"). '
+        "An empty one stands for cells without a value.",
+    )
+    to: Annotated[str, Field(max_length=VALUE_LENGTH_MAX)] = Field(
+        description="What is sent instead, always a string; an empty one removes the value.",
+    )
+
+
+class Mapping(Spec):
+    """How columns of the source become fields. Columns with the name of a field need no entry.
+
+    A preset or a SELECT first turns the rows of the source into other rows. Then each field comes from what is
+    declared here, else from the preset, else from the column with its name. Then values are replaced.
+    """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule("!has(self.preset) || !has(self.sql)", "give at most one of preset and sql", ".sql"),
+    )
+
+    preset: Preset | None = Field(
+        default=None,
+        description="The export that this is: fields are taken from its columns, parents and variants are told apart.",
+    )
     columns: Annotated[tuple[ColumnMapping, ...], Field(max_length=FIELDS_MAX), ListMap(("field",))] = Field(
         default=(),
         description="Fields that come from a column with another name.",
@@ -240,6 +304,81 @@ class Mapping(Spec):
     constants: Annotated[tuple[ConstantMapping, ...], Field(max_length=FIELDS_MAX), ListMap(("field",))] = Field(
         default=(),
         description="Fields with the same value in every row.",
+    )
+    templates: Annotated[tuple[TemplateMapping, ...], Field(max_length=FIELDS_MAX), ListMap(("field",))] = Field(
+        default=(),
+        description="Fields that are written from several columns.",
+    )
+    values: Annotated[tuple[ValueMapping, ...], Field(max_length=VALUES_MAX), ListMap(("field", "from"))] = Field(
+        default=(),
+        description="Values that are replaced by others, whichever way they came.",
+    )
+    decimal: DecimalSeparator = Field(
+        default=DecimalSeparator.POINT,
+        description='What separates the decimals of prices in the source: Point (1,299.90) or Comma ("1.299,90").',
+    )
+    sql: Annotated[str, Field(min_length=1, max_length=SQL_LENGTH_MAX)] | None = Field(
+        default=None,
+        description="One SELECT over the table source, whose columns are those of the source, as text. "
+        "Dialect: DuckDB. Files, tables, settings, the clock and chance are out of reach.",
+    )
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> Self:
+        if self.preset is not None and self.sql is not None:
+            raise ValueError("give at most one of preset and sql")
+        return self
+
+
+class PreviousID(Spec):
+    """Which item, without variants, a variant replaces: exactly one of these."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        exactly_one("column", "template", "idPattern", message="give exactly one of column, template and idPattern"),
+    )
+
+    column: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        default=None,
+        description="Column of the source with the old id.",
+    )
+    template: Annotated[str, Field(min_length=1, max_length=TEMPLATE_LENGTH_MAX)] | None = Field(
+        default=None,
+        description="Text with columns in braces that makes the old id, e.g. P-{Handle}.",
+    )
+    id_pattern: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        default=None,
+        description="Regular expression with one group, which is the old id within the new one: ^([0-9]+)_.",
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if [self.column, self.template, self.id_pattern].count(None) != 2:
+            raise ValueError("give exactly one of column, template and idPattern")
+        return self
+
+
+class VariantScenario(StrEnum):
+    """What Meta has, against what the source has."""
+
+    AUTO = "Auto"
+    """Told from what Meta holds; where ids would be orphaned, the read is held."""
+    NO_VARIANTS = "NoVariants"
+    EXISTING_VARIANTS = "ExistingVariants"
+    NEW_VARIANTS = "NewVariants"
+    """Variants replace items without variants: previousID must say which."""
+
+
+class Variants(Spec):
+    """Variants, and what becomes of the ids that they replace."""
+
+    scenario: VariantScenario = Field(
+        default=VariantScenario.AUTO,
+        description="Auto tells from Meta's items whether variants replace items that have none, and then holds a read "
+        "that would orphan them. ExistingVariants and NoVariants never hold; NewVariants always asks for previousID.",
+    )
+    previous_id: PreviousID | None = Field(
+        default=None,
+        description="Which old id a variant replaces. Meta then keeps what it learned about the old item.",
     )
 
 
@@ -260,6 +399,7 @@ class ItemsEntry(Spec):
     format: FileFormat = Field(default=FileFormat(), description="How the file is to be read.")
     evidence: Evidence = Field(default=Evidence(), description="What a read must show before anyone believes it.")
     mapping: Mapping = Field(default=Mapping(), description="How columns of the source become fields.")
+    variants: Variants = Field(default=Variants(), description="Variants, and the ids that they replace.")
     rejected_rows: RejectedRows = Field(
         default=RejectedRows.KEEP_LAST_GOOD,
         description="What happens to a row that fails a check. It never becomes a deletion with KeepLastGood.",

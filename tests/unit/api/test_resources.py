@@ -89,7 +89,9 @@ def test_the_effective_part_of_status_holds_what_was_filled_in_and_nothing_else(
     (entry,) = filled["items"]
     assert entry["name"] == "products"
     assert entry["format"] == {"type": "Auto", "delimiter": "Auto", "encoding": "Auto", "compression": "Auto"}
-    assert not {"interval", "source", "mapping"} & set(entry)
+    assert entry["mapping"] == {"decimal": "Point"}
+    assert entry["variants"] == {"scenario": "Auto"}
+    assert not {"interval", "source"} & set(entry)
 
 
 def test_nothing_is_filled_in_where_everything_was_said() -> None:

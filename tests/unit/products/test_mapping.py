@@ -1,12 +1,17 @@
 """Columns to fields: by name, by declaration, by constant; and messages that lead to a working mapping."""
 
+from typing import Any
+
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from controller.api.v1alpha1.items import ItemsEntry
 from controller.faults import Fault
-from controller.products import mapping
+from controller.products import mapping, rules
 from tests.unit.preparing.world import COLUMNS, items_entry
+
+Cells = dict[str, list[str | None]]
 
 
 def entry(
@@ -71,3 +76,105 @@ def test_values_are_trimmed_and_blank_is_null() -> None:
     assert found.get_column("brand").to_list() == ["ACME"] * 4
     assert found.get_column("sale_price").to_list() == [None] * 4
     assert found.columns[:3] == ["id", "title", "description"]
+
+
+def mapped(columns: Cells, document: dict[str, Any], **changes: Any) -> pl.DataFrame:
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    items = items_entry(mapping=document, rejectedRows="Send", **changes)
+    return mapping.apply(frame, mapping.plan(items, frame.columns))
+
+
+def test_templates_name_the_nearest_column() -> None:
+    said = message(
+        items_entry(mapping={"templates": [{"field": "link", "template": "https://shop.example/{Handel}"}]}),
+        [*COLUMNS, "Handle"],
+    )
+    assert "mapping.templates[link]: the source has no column 'Handel'; nearest: 'Handle'" in said
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    document = {
+        "columns": [{"field": "brand", "column": "maker"}, {"field": "mpn", "column": "nowhere"}],
+        "constants": [{"field": "brand", "value": "ACME"}],
+        "values": [{"field": "color", "from": "rot", "to": "red"}],
+    }
+    said = message(items_entry(mapping=document), ["id", "maker", "title"])
+    for words in ("'nowhere'", "brand stands in columns and constants", "mapping.values[color]", "field price"):
+        assert words in said
+
+
+def test_values_are_replaced_whole_and_blank_ones_too() -> None:
+    document = {
+        "values": [
+            {"field": "availability", "from": "yes", "to": "in stock"},
+            {"field": "availability", "from": "", "to": "out of stock"},
+            {"field": "brand", "from": "n/a", "to": ""},
+        ]
+    }
+    columns: Cells = {"id": ["1", "2", "3"], "availability": ["yes", " ", "yes please"], "brand": ["n/a", "ACME", None]}
+    found = mapped(columns, document)
+    assert found.get_column("availability").to_list() == ["in stock", "out of stock", "yes please"]
+    assert found.get_column("brand").to_list() == [None, "ACME", None]
+
+
+def test_an_unquoted_yes_is_no_value() -> None:
+    with pytest.raises(ValidationError, match="valid string"):
+        items_entry(mapping={"values": [{"field": "availability", "from": True, "to": "in stock"}]})
+
+
+def test_paths_lead_into_nested_columns_and_columns_win() -> None:
+    document = {
+        "columns": [
+            {"field": "image_link", "column": "images[0].url"},
+            {"field": "brand", "column": "maker.name"},
+            {"field": "color", "column": "a.b"},
+        ]
+    }
+    columns: Cells = {
+        "id": ["1", "2"],
+        "images": ['[{"url":"https://shop.example/1.jpg"}]', "not JSON"],
+        "maker": ['{"name":"ACME"}', None],
+        "a.b": ["red", None],
+        "a": ['{"b":"blue"}', None],
+    }
+    found = mapped(columns, document)
+    assert found.get_column("image_link").to_list() == ["https://shop.example/1.jpg", None]
+    assert found.get_column("brand").to_list() == ["ACME", None]
+    assert found.get_column("color").to_list() == ["red", None]
+
+
+def test_the_currency_of_a_row_wins_over_that_of_the_entry() -> None:
+    frame = mapped({"id": ["1", "2", "3"], "price": ["5", "5", "5 GBP"], "Currency": ["usd", None, "USD"]}, {})
+    found = rules.normalise(frame, "EUR")
+    assert found.get_column("price").to_list() == ["5.00 USD", "5.00 EUR", "5.00 GBP"]
+    assert "currency" not in found.columns
+
+
+@pytest.mark.parametrize(
+    ("previous", "expected"),
+    [
+        ({"column": "old"}, ["10024", None]),
+        ({"template": "{old}"}, ["10024", None]),
+        ({"idPattern": "^([0-9]+)_"}, ["10024", "10025"]),
+    ],
+)
+def test_previous_ids_come_from_a_column_a_template_or_the_id(
+    previous: dict[str, str], expected: list[str | None]
+) -> None:
+    columns: Cells = {"id": ["10024_1", "10025_1"], "old": ["10024", "10025_1"]}
+    found = mapped(columns, {}, variants={"previousID": previous})
+    assert found.get_column("previous_id").to_list() == expected
+
+
+@pytest.mark.parametrize("pattern", ["^([0-9]+", "^[0-9]+_", "(a)(b)"])
+def test_a_pattern_needs_one_group(pattern: str) -> None:
+    said = message(items_entry(variants={"previousID": {"idPattern": pattern}}), list(COLUMNS))
+    assert "variants.previousID.idPattern" in said
+
+
+def test_a_mapping_without_preset_and_select_is_row_local() -> None:
+    assert mapping.is_row_local(entry())
+    assert mapping.is_row_local(items_entry(mapping={"preset": "GoogleMerchant"}))
+    assert not mapping.is_row_local(items_entry(mapping={"preset": "Shopify"}))
+    assert mapping.is_row_local(items_entry(mapping={"sql": "SELECT id FROM source"}))
+    assert not mapping.is_row_local(items_entry(mapping={"sql": "SELECT id, count(*) OVER () AS n FROM source"}))

@@ -1,0 +1,96 @@
+"""Feeds that are nearly Meta's own: Google Merchant's, and the template that Meta offers for download. Row-local.
+
+Google's names are recognised as "image link", image_link or g:image_link; only where Google means the same by another
+name or word is there something to do. Meta's template has lines that describe the columns ("# Required | …").
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import polars as pl
+
+from controller.products.assembly import PREFIX, Again, Frames, Left, conform
+from controller.products.presets.parts import first, must_have, named
+from controller.products.rules import SAMPLES_MAX, RuleFinding
+
+_COMMENT = r"^#\s*(Required|Optional)?\s*\|?"
+_TAGS = re.compile(r"^(product_tags|internal_label)\[\d+\]$")
+
+
+class GoogleMerchant:
+    """Names and words of Google's product data specification."""
+
+    ROW_LOCAL: ClassVar = True
+
+    def __init__(self, available: Sequence[str]) -> None:
+        self._available = tuple(available)
+        by_plain = {re.sub(r"[\s-]+", "_", name.strip().lower()).removeprefix("g:"): name for name in available}
+        must_have(available if "id" not in by_plain else by_plain, ("id",), "GoogleMerchant")
+        self._fields = {
+            field: first(self._available, *(by_plain[name] for name in names if name in by_plain))
+            for field, names in (
+                ("quantity_to_sell_on_facebook", ("sell_on_google_quantity", "quantity")),
+                ("video[0].url", ("video_link",)),
+                ("additional_image_link", ("additional_image_link", "lifestyle_image_link")),
+                ("link", ("link", "canonical_link")),
+                ("title", ("title", "structured_title")),
+                ("description", ("description", "structured_description")),
+            )
+            if any(name in by_plain for name in names)
+        }
+
+    @property
+    def row_local(self) -> bool:
+        return True
+
+    @property
+    def columns(self) -> Sequence[str]:
+        return (*self._available, *(PREFIX + name for name in self._fields))
+
+    def frames(self, blocks: Frames, again: Again) -> Iterator[pl.DataFrame]:  # noqa: ARG002 - the protocol's signature
+        for block in blocks:
+            yield conform(block, self._available).with_columns(named(self._fields))
+
+    def findings(self) -> list[RuleFinding]:
+        return []
+
+
+class MetaTemplate:
+    """The file that Meta offers for download, with its lines of description."""
+
+    ROW_LOCAL: ClassVar = True
+
+    def __init__(self, available: Sequence[str]) -> None:
+        self._available = tuple(available)
+        must_have(available, ("id",), "MetaTemplate")
+        tags = [name for name in available if _TAGS.match(name)]
+        self._fields = {"internal_label": _as_list(tags)} if tags else {}
+        self._left = Left("template-lines", "lines that describe the columns are no items", SAMPLES_MAX)
+
+    @property
+    def row_local(self) -> bool:
+        return True
+
+    @property
+    def columns(self) -> Sequence[str]:
+        return (*self._available, *(PREFIX + name for name in self._fields))
+
+    def frames(self, blocks: Frames, again: Again) -> Iterator[pl.DataFrame]:  # noqa: ARG002 - the protocol's signature
+        for block in blocks:
+            whole = conform(block, self._available)
+            comments = whole.get_column("id").str.contains(_COMMENT).fill_null(value=False)
+            self._left.add(whole.get_column("id").filter(comments))
+            yield whole.filter(~comments).with_columns(named(self._fields))
+
+    def findings(self) -> list[RuleFinding]:
+        return self._left.findings()
+
+
+def _as_list(names: Sequence[str]) -> pl.Expr:
+    """Tags of a row as Meta writes a list in one cell."""
+    quoted = [
+        pl.when(pl.col(name) != "").then(pl.format("'{}'", pl.col(name).str.replace_all("'", ""))) for name in names
+    ]
+    joined = pl.concat_str(quoted, separator=",", ignore_nulls=True)
+    return pl.when(joined != "").then(pl.format("[{}]", joined))

@@ -1,0 +1,81 @@
+"""Variants, and the ids that they replace.
+
+The guide knows three scenarios. Items without variants stay so; variants that Meta has already go on: nothing special.
+But where Meta has items without variants and the source now has variants in their place, replacing one by the other
+would delete the old ids, and with them what Meta learned about them, for days to weeks. Then each variant must carry
+`previous_id`, the old id. So the third scenario is told from what Meta holds, and held until that is the case.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from controller.api.v1alpha1.items import VariantScenario
+from controller.products.fields import ID
+
+PREVIOUS_ID = "previous_id"
+SAMPLES_MAX = 3
+GROUP_MEMBERS_MAX = 800
+"""Meta: product variants, members of a group that come by feed."""
+GROUP_MEMBERS_ADVISED = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What a read means for ids at Meta."""
+
+    scenario: VariantScenario
+    orphaned: int
+    """Ids at Meta that leave while variants come, and that no variant names as its previous id."""
+    orphaned_ids: tuple[str, ...]
+    new_variants: int
+    held: bool
+
+    @property
+    def message(self) -> str:
+        samples = ", ".join(self.orphaned_ids)
+        return (
+            f"{self.new_variants:,} new variants would replace {self.orphaned:,} items without variants, "
+            f"e.g. {samples}, and Meta would lose what it learned about those; nothing was changed. Say which item a "
+            "variant replaces "
+            "in variants.previousID (a column, a template, or a pattern within the id); or, where they are other "
+            "products, set variants.scenario: ExistingVariants"
+        )
+
+
+def previous_id(found: pl.Expr) -> pl.Expr:
+    """Old id of a variant; an item never replaces itself."""
+    return pl.when(found != pl.col(ID)).then(found).alias(PREVIOUS_ID)
+
+
+def transition(
+    declared: VariantScenario, held: pl.DataFrame, wanted: pl.DataFrame, stays: pl.Series, named: pl.Series
+) -> Transition:
+    """Decide from the items at Meta (`id`, `group_hash`) and those of the source (`id`, `_group_hash`).
+
+    `stays` are ids that are not in the source and yet don't leave, `named` all values of previous_id.
+    """
+    new = wanted.join(held.select(ID), on=ID, how="anti").filter(pl.col("_group_hash").is_not_null())
+    gone = held.join(wanted.select(ID), on=ID, how="anti").filter(
+        ~pl.col(ID).is_in(stays.implode()) & ~pl.col(ID).is_in(named.implode()) & pl.col("group_hash").is_null()
+    )
+    found = _scenario(declared, held, wanted)
+    orphaned = gone.height if found is VariantScenario.NEW_VARIANTS and new.height else 0
+    samples = tuple(gone.get_column(ID).head(SAMPLES_MAX).to_list()) if orphaned else ()
+    return Transition(found, orphaned, samples, new.height, held=orphaned > 0)
+
+
+def _scenario(declared: VariantScenario, held: pl.DataFrame, wanted: pl.DataFrame) -> VariantScenario:
+    if declared is not VariantScenario.AUTO:
+        return declared
+    if not _has_variants(wanted.get_column("_group_hash")):
+        return VariantScenario.NO_VARIANTS
+    if held.is_empty() or _has_variants(held.get_column("group_hash")):
+        return VariantScenario.EXISTING_VARIANTS
+    return VariantScenario.NEW_VARIANTS
+
+
+def _has_variants(groups: pl.Series) -> bool:
+    """A group of one is how some exports write an item without variants."""
+    present = groups.drop_nulls()
+    return present.n_unique() < present.len()
