@@ -23,6 +23,7 @@ from controller.api.v1alpha1.catalog import (
 )
 from controller.api.v1alpha1.catalog_ledger import HeldRecord, LedgerContent, PartitionRecord
 from controller.api.v1alpha1.sync_operation import ItemMessage
+from controller.api.values import MESSAGE_LENGTH_MAX
 from controller.faults import Disposition, Fault
 from controller.planning.layout import recommended_shards
 from controller.planning.verdicts import Verdict, absent, false, progress, retry_text, true, unknown
@@ -278,7 +279,13 @@ def _status(view: View) -> CatalogStatus:
         update |= _counts(view, view.ledger)
     if view.checks is not None:
         update["checks"] = tuple(
-            CheckResult(rule=check.rule, level=check.level, count=check.count, sample_ids=check.sample_ids[:10])
+            CheckResult(
+                rule=check.rule,
+                level=check.level,
+                count=check.count,
+                sample_ids=check.sample_ids[:10],
+                message=check.message[:MESSAGE_LENGTH_MAX],
+            )
             for check in sorted(view.checks, key=lambda check: LEVELS.index(check.level))[:STATUS_ENTRIES_MAX]
         )
     return before.model_copy(update=update)

@@ -30,6 +30,8 @@ from controller.products.templates import Template, parse
 from controller.products.variants import PREVIOUS_ID, previous_id
 
 NEAREST_MAX = 3
+BRAND = "brand"
+"""Stands for the three identifiers, of which one is required."""
 SAMPLE_ROWS = 200
 """Rows that suggestions look at: enough to see a pattern, few enough to cost nothing."""
 _PATH = re.compile(r"[.\[]")
@@ -68,13 +70,27 @@ def invalid(why: str) -> Fault:
 
 
 def is_row_local(entry: ItemsEntry) -> bool:
-    """Tell, without its source, whether each item of an entry depends on one row alone."""
+    """Tell, without its source, whether each item of an entry depends on one record alone."""
     mapping = entry.mapping
     if mapping.sql is not None:
         from controller.products import sql_mapping  # an engine of its own, loaded only where it is used
 
         return sql_mapping.analyse(mapping.sql).row_local
     return mapping.preset is None or presets.is_row_local(mapping.preset)
+
+
+def is_record_by_record(entry: ItemsEntry) -> bool:
+    """Tell whether each record of the source gives exactly one row, which depends on nothing else.
+
+    Only then may records that did not change be skipped unread. A row-local SELECT may still leave rows out.
+    """
+    mapping = entry.mapping
+    if mapping.sql is not None:
+        from controller.products import sql_mapping
+
+        statement = sql_mapping.analyse(mapping.sql)
+        return statement.row_local and not statement.leaves_out
+    return mapping.preset is None or presets.is_record_by_record(mapping.preset)
 
 
 def plan(entry: ItemsEntry, available: Iterable[str], sample: pl.DataFrame | None = None) -> MappingPlan:
@@ -160,6 +176,7 @@ class _Planning:
         )
         missing = self._missing({*columns, *constants, *templates})
         advised = suggestions.suggest(self._entry, self._names, missing, self._mapped(found))
+        self._problems += self._of_missing(missing, advised.fields)
         if self._problems:
             raise invalid("; ".join(self._problems) + advised.text())
         return replace(found, hints=advised.hints())
@@ -247,17 +264,23 @@ class _Planning:
         missing = [name for name in ((ID,) if lenient else REQUIRED) if name not in fields]
         if "image_link" in missing and "image[0].url" in fields:
             missing.remove("image_link")
-        self._problems += [
-            f"no column for the required field {name}{_near(name, self._names)}; name one in mapping.columns, or a "
-            f"value in mapping.constants{presets.hint(self._entry.mapping.preset, name)}"
-            for name in missing
-        ]
         if not lenient and not fields.intersection(IDENTIFIERS):
-            self._problems.append(
-                "no column for any of brand, gtin and mpn, of which Meta requires one; name one in mapping"
-            )
-            missing.append("brand")
+            missing.append(BRAND)
         return missing
+
+    def _of_missing(self, missing: list[str], advised: set[str]) -> list[str]:
+        """Say in a few words what nothing gives; the nearest columns only where no better advice follows."""
+        preset = self._entry.mapping.preset
+        required = [name for name in missing if name != BRAND]
+        near = [_near(name, self._names) for name in required if name not in advised or len(required) == 1]
+        hints = [presets.hint(preset, name) for name in required]
+        field = "field" if len(required) == 1 else "fields"
+        words = (
+            f"no column for the required {field} {', '.join(required)}{''.join(near)}; name one in mapping.columns, "
+            f"or a value in mapping.constants{''.join(hints)}"
+        )
+        identifier = "no column for any of brand, gtin and mpn, of which Meta requires one; name one in mapping"
+        return [*([words] if required else []), *([identifier] if BRAND in missing else [])]
 
     def _mapped(self, found: MappingPlan) -> tuple[pl.DataFrame, pl.DataFrame] | None:
         """First rows, as they are in the source and mapped as far as that is possible."""

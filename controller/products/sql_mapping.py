@@ -91,6 +91,8 @@ class Statement:
     row_local: bool
     keeps_lines: bool
     """Its rows can be told to be those of the source, and carry their lines."""
+    leaves_out: bool
+    """It may yield fewer rows than the source has."""
 
 
 def refused(why: str) -> Fault:
@@ -109,7 +111,8 @@ def analyse(sql: str) -> Statement:
     keeps = single and not walk.aggregates and not _has_distinct(tree)
     if keeps:
         tree = {**tree, "select_list": [*tree["select_list"], _line_reference(tree)]}
-    return Statement(_text(tree), row_local, keeps)
+    leaves_out = bool(tree.get("where_clause")) or not row_local
+    return Statement(_text(tree), row_local, keeps, leaves_out)
 
 
 class Selected:

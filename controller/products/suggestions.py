@@ -31,7 +31,8 @@ WORDS: dict[str, str] = {
     "condition": "condition zustand etat estado condizione",
     "price": "price preis vk vkpreis bruttopreis verkaufspreis prix prixttc precio pvp prezzo sellprice unitprice "
     "regularprice retailprice",
-    "link": "link url producturl productlink deeplink produktlink produkturl webseite website lien pagina enlace web",
+    "link": "link url producturl productlink deeplink produktlink produkturl webseite website lien pagina enlace "
+    "web page produktseite artikelseite productpage",
     "image_link": "imagelink image imageurl bild bildurl bildlink foto photo picture img imagesrc lienimage imagen "
     "immagine mainimage produktbild",
     "brand": "brand marke hersteller manufacturer vendor maker marque fabricant marca fabricante produttore",
@@ -60,6 +61,11 @@ _CODE = re.compile(r"\b([A-Z]{3})\b")
 _COMMA = r",[0-9]{1,2}\D*$"
 _WEB = r"(?i)^https?://\S+$"
 _HOST_FIRST = r"(?i)^[a-z0-9-]+(\.[a-z0-9-]+)+(/\S*)?$"
+_IMAGE = r"(?i)\.(jpe?g|png|webp|gif)(\?|$)"
+_HOST_PREFIXES = ("www.", "img.", "cdn.", "images.", "static.", "media.")
+_OWN_BRAND, _OWN_SHOP = "YOUR BRAND", "YOUR-SHOP"
+SHOWN_MAX = 20
+"""Prices that are looked at for a currency."""
 _SIMILAR_ENOUGH = 4
 """Letters that a header must share with a word to count as containing it."""
 
@@ -73,6 +79,13 @@ class Advised:
     decimal: str | None = None
     currency: str | None = None
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    """What a person must decide, because nothing in the file says it, by the value that stands in for it."""
+
+    @property
+    def fields(self) -> set[str]:
+        """Fields for which there is advice."""
+        return {line["field"] for part in ("columns", "constants", "templates") for line in self.mapping.get(part, ())}
 
     def text(self) -> str:
         """Words that end a message; empty where nothing can be advised."""
@@ -90,7 +103,9 @@ class Advised:
         self.mapping.setdefault(part, []).append(line)
 
     def _sentence(self, document: dict[str, Any]) -> str:
-        return f". Add to spec.items[{self.entry}]: {json.dumps(document, ensure_ascii=False)}"
+        written = json.dumps(document, ensure_ascii=False)
+        notes = "".join(f". {note}" for word, note in self.notes.items() if word in written)
+        return f"{notes}. Check this and add it to spec.items[{self.entry}]: {written}"
 
 
 Sample = tuple[pl.DataFrame, pl.DataFrame] | None
@@ -99,14 +114,14 @@ Sample = tuple[pl.DataFrame, pl.DataFrame] | None
 
 def suggest(entry: ItemsEntry, names: list[str], missing: list[str], sample: Sample) -> Advised:
     """Advise for fields that nothing gives, and for values that no rule accepts."""
-    advised = Advised(entry.name)
+    advised = Advised(entry.name, notes={_OWN_SHOP: f"Write the address of your shop in place of {_OWN_SHOP}"})
     source = sample[0] if sample is not None else pl.DataFrame(schema=dict.fromkeys(names, pl.String))
     mapped = sample[1] if sample is not None else pl.DataFrame()
     given = {name: mapped.get_column(name) for name in mapped.columns if mapped.get_column(name).count()}
     for name in missing:
         column = _column_for(name, names, source)
         if column is None:
-            _instead(name, names, source, given, advised)
+            _instead(name, names, source, advised)
             continue
         advised.add("columns", {"field": name, "column": column})
         given[name] = source.get_column(column)
@@ -134,7 +149,17 @@ def _column_for(name: str, names: list[str], source: pl.DataFrame) -> str | None
         for column in fitting
         if len(word) >= _SIMILAR_ENOUGH and (word in simple[column] or _starts_alike(simple[column], word))
     ]
-    return ranked[0] if ranked else None
+    return ranked[0] if ranked else _only_address(name, fitting, source)
+
+
+def _only_address(name: str, fitting: list[str], source: pl.DataFrame) -> str | None:
+    """Column of addresses that nobody would have named otherwise."""
+    if name not in {"link", "image_link"}:
+        return None
+    addresses = [column for column in fitting if source.get_column(column).count()]
+    images = [column for column in addresses if source.get_column(column).drop_nulls().str.contains(_IMAGE).all()]
+    found = images if name == "image_link" else [column for column in addresses if column not in images]
+    return found[0] if len(found) == 1 else None
 
 
 def _starts_alike(header: str, word: str) -> bool:
@@ -154,7 +179,7 @@ def _looks_right(name: str, values: pl.Series) -> bool:
     return web == 0
 
 
-def _instead(name: str, names: list[str], source: pl.DataFrame, given: dict[str, pl.Series], advised: Advised) -> None:
+def _instead(name: str, names: list[str], source: pl.DataFrame, advised: Advised) -> None:
     """Advise for a field that no column has."""
     title = next((each["column"] for each in advised.mapping.get("columns", ()) if each["field"] == "title"), None)
     if name == "condition":
@@ -164,20 +189,23 @@ def _instead(name: str, names: list[str], source: pl.DataFrame, given: dict[str,
     elif name == "description" and (title is not None or "title" in names):
         advised.add("columns", {"field": name, "column": title or "title"})
     elif name == "brand":
-        _identify(names, source, given, advised)
+        _identify(names, source, advised)
     elif name in {"link", "image_link"}:
         _complete_address(name, names, source, advised)
 
 
-def _identify(names: list[str], source: pl.DataFrame, given: dict[str, pl.Series], advised: Advised) -> None:
+def _identify(names: list[str], source: pl.DataFrame, advised: Advised) -> None:
     for other in ("gtin", "mpn"):
         column = _column_for(other, names, source)
         if column is not None:
             advised.add("columns", {"field": other, "column": column})
             return
-    links = given.get("link")
-    host = urlsplit(str(links.drop_nulls()[0])).hostname if links is not None and links.count() else None
-    advised.add("constants", {"field": "brand", "value": (host or "YOUR BRAND").removeprefix("www.")})
+    host = _host(source)
+    for prefix in _HOST_PREFIXES:
+        host = host.removeprefix(prefix)
+    if host == _OWN_SHOP:
+        advised.notes[_OWN_BRAND] = "Write the name of your brand in place of YOUR BRAND"
+    advised.add("constants", {"field": "brand", "value": _OWN_BRAND if host == _OWN_SHOP else host})
 
 
 def _complete_address(name: str, names: list[str], source: pl.DataFrame, advised: Advised) -> None:
@@ -187,7 +215,7 @@ def _complete_address(name: str, names: list[str], source: pl.DataFrame, advised
         values = source.get_column(column).drop_nulls()
         if plain(column) not in words or values.is_empty():
             continue
-        if values.str.contains(_HOST_FIRST).all() and not values.str.contains(r"(?i)^[^/]+\.(jpe?g|png|webp)$").any():
+        if values.str.contains(_HOST_FIRST).all() and not values.str.contains(_IMAGE).any():
             advised.add("templates", {"field": name, "template": f"https://{{{column}}}"})
             return
         slash = "" if values.str.starts_with("/").all() else "/"
@@ -195,7 +223,7 @@ def _complete_address(name: str, names: list[str], source: pl.DataFrame, advised
         return
     key = next((each["column"] for each in advised.mapping.get("columns", ()) if each["field"] == "id"), None)
     key = key or ("id" if "id" in names else None)
-    if key is not None:
+    if key is not None and name == "link":
         advised.add("templates", {"field": name, "template": f"https://{_host(source)}/{{{key}}}"})
 
 
@@ -207,7 +235,7 @@ def _host(source: pl.DataFrame) -> str:
         host = urlsplit(web[0]).hostname if web else None
         if host is not None:
             return host
-    return "YOUR-SHOP"
+    return _OWN_SHOP
 
 
 def _advise_values(name: str, values: pl.Series, advised: Advised) -> None:
@@ -242,7 +270,11 @@ def _advise_prices(
         if column is not None:
             advised.add("columns", {"field": CURRENCY, "column": column})
         if column is None or not texts.str.contains(r"^[0-9.,\s]+$").all():
-            advised.currency = _currency(names, texts)
+            advised.currency, certain = _currency(names, texts)
+            if not certain:
+                advised.notes[advised.currency] = (
+                    f"{advised.currency} is a guess: write the currency that the prices are in, by its three letters"
+                )
     mapping: dict[str, Any] = {"decimal": advised.decimal} if advised.decimal else {}
     coded_by = [line for line in advised.mapping.get("columns", ()) if line["field"] == CURRENCY]
     if coded_by:
@@ -256,15 +288,13 @@ def _advise_prices(
             advised.rules |= {f"{word}-currency": document, f"{word}-format": document}
 
 
-def _currency(names: list[str], texts: pl.Series) -> str:
-    """Guess the currency from a symbol, or from a code in a price or a header; EUR where nothing says."""
-    for symbol, codes in prices.SYMBOLS.items():
-        if texts.str.contains(symbol, literal=True).any():
-            return codes[0]
-    for text in (*texts.head(20).to_list(), *names):
+def _currency(names: list[str], texts: pl.Series) -> tuple[str, bool]:
+    """Tell the currency from a code or a symbol, in a price or in a header, and whether that is certain."""
+    for text in (*texts.head(SHOWN_MAX).to_list(), *names):
         code = _CODE.search(text)
         if code and any(code.group(1) in codes for codes in prices.SYMBOLS.values()):
-            return code.group(1)
-        if any(symbol in text for symbol in "€£"):
-            return "EUR" if "€" in text else "GBP"
-    return "EUR"
+            return code.group(1), True
+        for symbol, codes in prices.SYMBOLS.items():
+            if symbol in text and not symbol.isalpha():
+                return codes[0], len(codes) == 1
+    return "EUR", False

@@ -15,9 +15,6 @@ from controller.products.fields import ID
 
 PREVIOUS_ID = "previous_id"
 SAMPLES_MAX = 3
-GROUP_MEMBERS_MAX = 800
-"""Meta: product variants, members of a group that come by feed."""
-GROUP_MEMBERS_ADVISED = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ def transition(
     """
     new = wanted.join(held.select(ID), on=ID, how="anti").filter(pl.col("_group_hash").is_not_null())
     gone = held.join(wanted.select(ID), on=ID, how="anti").filter(
-        ~pl.col(ID).is_in(stays.implode()) & ~pl.col(ID).is_in(named.implode()) & pl.col("group_hash").is_null()
+        ~pl.col(ID).is_in(stays.implode()) & ~pl.col(ID).is_in(named.implode())
     )
     found = _scenario(declared, held, wanted)
     orphaned = gone.height if found is VariantScenario.NEW_VARIANTS and new.height else 0

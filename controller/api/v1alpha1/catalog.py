@@ -167,9 +167,10 @@ class CheckResult(Observation):
     """Rows that one rule found."""
 
     rule: ShortText = Field(description="Name of the rule.")
-    level: ShortText = Field(description="Error or Warning.")
+    level: ShortText = Field(description="Error (the row is not sent), Warning, or Advice.")
     count: Count = Field(description="Number of rows.")
     sample_ids: SampleIDs = Field(default=(), description="Some of them.")
+    message: Text = Field(default="", description="What is wrong, and what to do.")
 
 
 class Fresh(Observation):

@@ -39,6 +39,11 @@ def is_row_local(preset: Preset) -> bool:
     return _ASSEMBLIES[preset].ROW_LOCAL
 
 
+def is_record_by_record(preset: Preset) -> bool:
+    """Meta's template has lines that are no items."""
+    return is_row_local(preset) and preset is not Preset.META_TEMPLATE
+
+
 def hint(preset: Preset | None, field: str) -> str:
     """Words that end a message about a field that an export lacks."""
     template = _ADDRESSES.get(preset, {}).get(field) if preset is not None else None

@@ -65,6 +65,13 @@ def test_a_required_field_without_column_is_said_before_any_row() -> None:
     mapping.plan(entry(rejectedRows="Send"), ["id"])
 
 
+def test_no_address_of_an_image_is_made_up() -> None:
+    said = message(entry({"brand": "maker"}), ["id", "maker", "title"])
+    assert '"template": "https://YOUR-SHOP/{id}"' in said
+    assert said.count("YOUR-SHOP/") == 1
+    assert "Write the address of your shop in place of YOUR-SHOP" in said
+
+
 def test_a_field_from_two_places_is_refused() -> None:
     assert "remove one" in message(entry({"brand": "maker"}, {"brand": "ACME"}), [*COLUMNS, "maker"])
 
@@ -99,7 +106,12 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         "values": [{"field": "color", "from": "rot", "to": "red"}],
     }
     said = message(items_entry(mapping=document), ["id", "maker", "title"])
-    for words in ("'nowhere'", "brand stands in columns and constants", "mapping.values[color]", "field price"):
+    for words in (
+        "'nowhere'",
+        "brand stands in columns and constants",
+        "mapping.values[color]",
+        "availability, condition, price",
+    ):
         assert words in said
 
 
@@ -178,3 +190,19 @@ def test_a_mapping_without_preset_and_select_is_row_local() -> None:
     assert not mapping.is_row_local(items_entry(mapping={"preset": "Shopify"}))
     assert mapping.is_row_local(items_entry(mapping={"sql": "SELECT id FROM source"}))
     assert not mapping.is_row_local(items_entry(mapping={"sql": "SELECT id, count(*) OVER () AS n FROM source"}))
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({}, True),
+        ({"preset": "GoogleMerchant"}, True),
+        ({"preset": "MetaTemplate"}, False),
+        ({"preset": "WooCommerce"}, False),
+        ({"sql": "SELECT id FROM source"}, True),
+        ({"sql": "SELECT id FROM source WHERE id <> ''"}, False),
+        ({"sql": "SELECT DISTINCT id FROM source"}, False),
+    ],
+)
+def test_only_what_gives_one_row_per_record_lets_records_be_skipped(document: dict[str, str], expected: bool) -> None:
+    assert mapping.is_record_by_record(items_entry(mapping=document)) is expected
