@@ -77,6 +77,7 @@ class Reason(StrEnum):
     SOURCE_WENT_BACK = "SourceWentBack", "The source shows an older version than before; the last good one stays."
     SOURCE_MALFORMED = "SourceMalformed", "The source cannot be read as the format it should have, or was cut short."
     MAPPING_INVALID = "MappingInvalid", "The mapping does not fit the source; the message names the column."
+    VARIANTS_HELD = "VariantsHeld", "New variants would orphan items without variants; say which replaces which."
 
     # Sending
     OVER_COMMITTED = "OverCommitted", "The promises need more than Meta's quota or processing time allows."

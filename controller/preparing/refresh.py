@@ -33,6 +33,7 @@ from controller.preparing.heads import (
     write_departures,
 )
 from controller.preparing.objects import existing, read_metadata, read_or_empty, read_table, table_key, write_table
+from controller.preparing.orphans import HELD, must_not_orphan
 from controller.preparing.source_rows import Read, fetch, read_rows
 from controller.preparing.spill import ORDER, Spill, sink
 from controller.products import partition
@@ -59,6 +60,7 @@ REFUSALS = frozenset(
         "SourceMalformed",
         "SourceWentBack",
         "MappingInvalid",
+        HELD,
     }
 )
 """Faults that say that this read does not count; every other fault ends the step."""
@@ -106,6 +108,14 @@ def _read(
                 _refuse_older(request, digest, version)
                 read = read_rows(request.items, spooled, spill, request.limits.line_bytes_max)
             _must_be_enough(request, read)
+            must_not_orphan(
+                request.items.variants,
+                heads.snapshot,
+                departures_of(context.store, request.previous),
+                read.accepted,
+                _stays(request.items, read.rejected),
+                spill.rows(),
+            )
         except Fault as fault:
             if fault.reason not in REFUSALS:
                 raise

@@ -32,12 +32,17 @@ class Transition:
     def message(self) -> str:
         samples = ", ".join(self.orphaned_ids)
         return (
-            f"{self.new_variants:,} new variants would replace {self.orphaned:,} items without variants, "
+            f"{_counted(self.new_variants, 'new variant')} would replace "
+            f"{_counted(self.orphaned, 'item')} without variants, "
             f"e.g. {samples}, and Meta would lose what it learned about those; nothing was changed. Say which item a "
             "variant replaces "
             "in variants.previousID (a column, a template, or a pattern within the id); or, where they are other "
             "products, set variants.scenario: ExistingVariants"
         )
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def previous_id(found: pl.Expr) -> pl.Expr:
