@@ -43,6 +43,7 @@ class ConditionType(StrEnum):
     FAILED = "Failed"
     HELD = "Held"
     DELETIONS_HELD = "DeletionsHeld"
+    PRICES_HELD = "PricesHeld"
     SOURCE_UNHEALTHY = "SourceUnhealthy"
     ITEM_ISSUES = "ItemIssues"
     OVER_COMMITTED = "OverCommitted"
@@ -74,6 +75,10 @@ MEANINGS = MappingProxyType(
             Polarity.ABNORMAL,
             "Deletions beyond the guard wait for an approval; everything else is sent.",
         ),
+        ConditionType.PRICES_HELD: Meaning(
+            Polarity.ABNORMAL,
+            "Changes of prices beyond the guard wait for an approval; everything else is sent.",
+        ),
         ConditionType.SOURCE_UNHEALTHY: Meaning(
             Polarity.ABNORMAL,
             "The source cannot be read or believed; the last good state stays.",
@@ -102,6 +107,7 @@ OWNED = MappingProxyType(
             ConditionType.SYNCED,
             ConditionType.FRESH,
             ConditionType.DELETIONS_HELD,
+            ConditionType.PRICES_HELD,
             ConditionType.SOURCE_UNHEALTHY,
             ConditionType.ITEM_ISSUES,
             ConditionType.OVER_COMMITTED,

@@ -67,6 +67,7 @@ class Reason(StrEnum):
     # Deletion
     DELETION_BLOCKED = "DeletionBlocked", "Something that still exists keeps the object from being deleted."
     DELETION_GUARD = "DeletionGuard", "More items would leave than the guard allows; the rest was sent."
+    PRICE_GUARD = "PriceGuard", "More prices would change by more than the guard allows; the rest was sent."
     ORPHANED_AT_META = "OrphanedAtMeta", "The object is gone here but was left at Meta; the message has its ids."
 
     # Sources and mapping

@@ -75,7 +75,7 @@ def summarize(view: View) -> tuple[CatalogStatus, tuple[Verdict, ...]]:
     kept = _not_seen_yet(view)
     verdicts = (
         *(() if kept and _passes(view.fault) else (_ready(view), _synced(view))),
-        *(() if kept else (_fresh(view), _held(view), _source(view), _issues(view), _restricted(view))),
+        *(() if kept else (_fresh(view), *_held(view), _source(view), _issues(view), _restricted(view))),
         *progress(view.fault, working=not kept and not _loaded(view.ledger), message="the first load is under way"),
     )
     return _status(view), verdicts
@@ -176,10 +176,29 @@ def breaks_at(view: View) -> datetime | None:
     return min((moment + A_MOMENT for moment in moments if moment + A_MOMENT > view.now), default=None)
 
 
-def _held(view: View) -> Verdict:
+def _held(view: View) -> tuple[Verdict, Verdict]:
+    """What the guards hold: items that would leave or turn unsellable, and prices. One approval names all of it."""
     held = _held_record(view)
     if held is None:
-        return absent(ConditionType.DELETIONS_HELD)
+        return absent(ConditionType.DELETIONS_HELD), absent(ConditionType.PRICES_HELD)
+    leaving, prices = _held_items(view, held), _held_prices(view, held)
+    approval = (
+        f", e.g. {', '.join(held.sample_ids[:3])}; everything else was sent. "
+        "If that is meant, apply: {apiVersion: metacatalog.dev/v1alpha1, kind: DeletionApproval, "
+        f"metadata: {{name: {view.catalog.name}-{held.digest[7:15]}, namespace: {view.catalog.namespace}}}, "
+        f"spec: {{catalogRef: {{name: {view.catalog.name}}}, digest: '{held.digest}', "
+        "approvedBy: <you>, expiresAt: <when>}}"
+    )
+    all_of_it = " and ".join(part for part in (leaving, prices) if part) + approval
+    return (
+        true(ConditionType.DELETIONS_HELD, "DeletionGuard", all_of_it)
+        if leaving
+        else absent(ConditionType.DELETIONS_HELD),
+        true(ConditionType.PRICES_HELD, "PriceGuard", all_of_it) if prices else absent(ConditionType.PRICES_HELD),
+    )
+
+
+def _held_items(view: View, held: HeldRecord) -> str:
     spec = view.catalog.spec.guards
     parts = []
     if held.leaving:
@@ -191,14 +210,15 @@ def _held(view: View) -> Verdict:
         limit = f"limit {spec.max_out_of_stock_percent} %"
         share = _percent(held.unsellable, held.of)
         parts.append(f"{held.unsellable:,} of {held.of:,} items would go out of stock ({share}, {limit})")
-    message = (
-        f"{' and '.join(parts)}, e.g. {', '.join(held.sample_ids[:3])}; everything else was sent. "
-        "If that is meant, apply: {apiVersion: metacatalog.dev/v1alpha1, kind: DeletionApproval, "
-        f"metadata: {{name: {view.catalog.name}-{held.digest[7:15]}, namespace: {view.catalog.namespace}}}, "
-        f"spec: {{catalogRef: {{name: {view.catalog.name}}}, digest: '{held.digest}', "
-        "approvedBy: <you>, expiresAt: <when>}}"
-    )
-    return true(ConditionType.DELETIONS_HELD, "DeletionGuard", message)
+    return " and ".join(parts)
+
+
+def _held_prices(view: View, held: HeldRecord) -> str:
+    limit = view.catalog.spec.guards.max_price_change
+    if not held.prices or limit is None:
+        return ""
+    share = f"{_percent(held.prices, held.of)}, limit {limit.of_items_percent} %"
+    return f"{held.prices:,} of {held.of:,} items would change their price by more than {limit.percent} % ({share})"
 
 
 def _source(view: View) -> Verdict:

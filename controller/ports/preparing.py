@@ -77,6 +77,13 @@ class RefreshHead(Document):
     invalid: int = 0
 
 
+class PriceChangePolicy(Document):
+    """Catalog.spec.guards.maxPriceChange."""
+
+    percent: float
+    of_items_percent: float
+
+
 class GuardPolicy(Document):
     """Effective limits of deletion (Catalog.spec.guards with every default filled in)."""
 
@@ -84,6 +91,7 @@ class GuardPolicy(Document):
     always_allow: int
     max_deletes: int | None = None
     max_out_of_stock_percent: float
+    max_price_change: PriceChangePolicy | None = None
     out_of_stock_first: bool = True
     grace: timedelta
     counted_leaving_24h: int = 0
@@ -184,13 +192,15 @@ class RuleCount(Document):
 
 
 class Held(Document):
-    """Ids that the guard keeps from leaving. The ids themselves stand in the store under `ids`."""
+    """Ids that the guard keeps as they are. The ids themselves stand in the store under `ids`."""
 
     digest: str
     """sha256:<hex> over the catalog id and the sorted ids."""
     count: int
     leaving: int
     unsellable: int
+    prices: int = 0
+    """Ids whose price would change by more than the guard allows."""
     of: int
     """Items that the percentage was taken of."""
     sample_ids: tuple[str, ...] = ()

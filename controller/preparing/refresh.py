@@ -37,7 +37,7 @@ from controller.preparing.orphans import HELD, must_not_orphan
 from controller.preparing.source_rows import Read, fetch, read_rows
 from controller.preparing.spill import ORDER, Spill, sink
 from controller.products import partition
-from controller.products.departures import Departures, Guard, Look, advance, next_look_at
+from controller.products.departures import Departures, Guard, Look, PriceChange, advance, next_look_at
 from controller.products.fields import ID
 from controller.products.partition import PARTITION, SlotRange
 from controller.products.rules import RuleFinding
@@ -326,11 +326,13 @@ def _compare(request: RefreshRequest, context: Context, heads: Heads, rows: Rows
 
 def _guard(policy: GuardPolicy, heads: Heads) -> Guard:
     now_at_meta = int(heads.snapshot.get_column("at_meta").sum())
+    prices = policy.max_price_change
     return Guard(
         max_delete_percent=policy.max_delete_percent,
         always_allow=policy.always_allow,
         max_deletes=policy.max_deletes,
         max_unsellable_percent=policy.max_out_of_stock_percent,
+        price_change=PriceChange(prices.percent, prices.of_items_percent) if prices is not None else None,
         counted_leaving=policy.counted_leaving_24h,
         counted_unsellable=policy.counted_unsellable_24h,
         items=policy.items_max_7d or now_at_meta,
@@ -349,6 +351,7 @@ def _held(request: RefreshRequest, context: Context, outcome: Departures, heads:
         count=len(outcome.held_ids),
         leaving=int((kinds == Leaving.LEAVING).sum()),
         unsellable=int((kinds == Leaving.UNSELLABLE).sum()),
+        prices=int((kinds == Leaving.PRICE).sum()),
         of=_guard(request.guard, heads).items,
         sample_ids=outcome.held_ids[:SAMPLES_MAX],
         ids=key,

@@ -15,6 +15,8 @@ from controller.products.fingerprints import row_hash
 from controller.products.partition import PARTITION
 from controller.products.tables import Leaving, Stage, State, known
 
+PRICED = ("price", "sale_price", "sale_price_effective_date")
+"""Fields that stay together when a price is held."""
 REPEAT_AFTER = timedelta(hours=24)
 """A row that Meta refused or warned about is sent again unchanged after this time."""
 
@@ -185,6 +187,9 @@ def _departing(policy: DeparturePolicy, now: datetime) -> list[pl.Expr]:
         (pl.col("in_source") & (pl.col("kind") == Leaving.UNSELLABLE) & (pl.col("stage") == Stage.HELD))
         .fill_null(value=False)
         .alias("held_sellable"),
+        (pl.col("in_source") & (pl.col("kind") == Leaving.PRICE) & (pl.col("stage") == Stage.HELD))
+        .fill_null(value=False)
+        .alias("held_price"),
     ]
 
 
@@ -192,7 +197,10 @@ def _wanted(policy: DeparturePolicy) -> list[pl.Expr]:
     """Overwrite the volatile columns with what should stand at Meta."""
     from_source = pl.col("in_source")
     expressions = [
-        pl.when(from_source).then(pl.col(name)).otherwise(pl.col(acknowledged(name))).alias(name)
+        pl.when(from_source & ~pl.col("held_price") if name in PRICED else from_source)
+        .then(pl.col(name))
+        .otherwise(pl.col(acknowledged(name)))
+        .alias(name)
         for name in VOLATILE
         if name != AVAILABILITY
     ]

@@ -5,6 +5,9 @@ least one interval later, hands it to the guard: within the limits it is `Cleare
 it is `Held` until an approval names it. An id that the source turns unsellable goes to the guard at once, because the
 source itself says so. Each turn is counted once. Ids that come back to the source leave this table.
 
+Prices are guarded by what Meta has: when more than a share of the items would change their price by more than a
+percentage, those changes are held, and go when the share falls again or when an approval names them.
+
 A set of held ids is named by its generation, which grows whenever the set changes, and each held row remembers the
 generation in which it was held first. A row that is still held is therefore in every set from its own generation on,
 and an approval of a digest needs no stored list to know what it releases.
@@ -19,11 +22,21 @@ import polars as pl
 
 from controller.products.fields import AVAILABILITY, ID, UNSELLABLE
 from controller.products.partition import PARTITION
-from controller.products.tables import DEPARTURES, Leaving, Stage, conform
+from controller.products.rules import PRICES
+from controller.products.tables import DEPARTURES, Leaving, Stage, conform, known
 
 GENERATIONS_MAX = 1_024
 """Digests that are remembered: at one changed set per 5 minutes, three and a half days."""
 GUARD = "Guard"
+TURNS = (("turns", Leaving.UNSELLABLE), ("moves", Leaving.PRICE))
+
+
+@dataclass(frozen=True, slots=True)
+class PriceChange:
+    """A price that changes by more than `percent` counts; `of_items_percent` of the items may."""
+
+    percent: float
+    of_items_percent: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,7 @@ class Guard:
     always_allow: int
     max_deletes: int | None
     max_unsellable_percent: float
+    price_change: PriceChange | None
     counted_leaving: int
     counted_unsellable: int
     items: int
@@ -115,12 +129,10 @@ def advance(
     `stays`: ids that are in the source but were rejected, and therefore stay as they are.
     """
     table, released = _release(previous, generations, guard.approved, look.at)
-    current = _current(table, at_meta, source, stays)
-    leaving = _watch(current, look)
-    unsellable = _unsellable(current, look)
-    table = conform(
-        pl.concat([current.filter(pl.col("kind").is_not_null()), leaving, unsellable], how="diagonal"), DEPARTURES
-    ).sort(ID)
+    current = _current(table, at_meta, source, stays, guard.price_change)
+    begun = [_watch(current, look), *(_turned(current, flag, kind, look) for flag, kind in TURNS)]
+    table = conform(pl.concat([current.filter(pl.col("kind").is_not_null()), *begun], how="diagonal"), DEPARTURES)
+    table = table.sort(ID)
     table, newly_leaving, newly_unsellable, held_now = _decide(table, guard, look)
     held_ids = tuple(table.filter(pl.col("stage") == Stage.HELD).get_column(ID).to_list())
     digest = digest_of(catalog_id, held_ids) if held_ids else None
@@ -165,13 +177,21 @@ def _release(
     return table, tuple(released)
 
 
-def _current(table: pl.DataFrame, at_meta: pl.DataFrame, source: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
+def _current(
+    table: pl.DataFrame,
+    at_meta: pl.DataFrame,
+    source: pl.DataFrame,
+    stays: pl.DataFrame,
+    price_change: PriceChange | None,
+) -> pl.DataFrame:
     """Join what Meta holds with what the source says now; forget departures whose reason is gone."""
-    wanted = source.lazy().select(ID, wanted=AVAILABILITY, there=pl.lit(value=True))
+    guarded = PRICES if price_change is not None else ()
+    prices = [pl.col(name).alias(f"wanted_{name}") for name in guarded]
+    wanted = source.lazy().select(ID, *prices, wanted=AVAILABILITY, there=pl.lit(value=True))
     rejected = stays.lazy().select(ID, rejected=pl.lit(value=True)).unique(ID, maintain_order=True)
     joined = (
         at_meta.lazy()
-        .select(ID, partition=PARTITION, at_meta=pl.col(AVAILABILITY))
+        .select(ID, *guarded, *(known(name) for name in guarded), partition=PARTITION, at_meta=pl.col(AVAILABILITY))
         .join(wanted, on=ID, how="left", maintain_order="left")
         .join(rejected, on=ID, how="left", maintain_order="left")
         .with_columns(pl.col("there", "rejected").fill_null(value=False))
@@ -181,16 +201,16 @@ def _current(table: pl.DataFrame, at_meta: pl.DataFrame, source: pl.DataFrame, s
             & pl.col("wanted").is_in(UNSELLABLE).fill_null(value=False)
             & ~pl.col("at_meta").is_in(UNSELLABLE).fill_null(value=True),
         )
-        .filter(pl.col("absent") | pl.col("turns"))
+        .with_columns(moves=pl.col("there") & ~pl.col("turns") & _moved(price_change))
+        .filter(pl.col("absent") | pl.col("turns") | pl.col("moves"))
     )
-    holds = ((pl.col("kind") == Leaving.LEAVING) & pl.col("absent")) | (
-        (pl.col("kind") == Leaving.UNSELLABLE) & pl.col("turns")
-    )
-    known = table.drop("partition")
+    reasons = {Leaving.LEAVING: "absent", Leaving.UNSELLABLE: "turns", Leaving.PRICE: "moves"}
+    holds = pl.any_horizontal((pl.col("kind") == kind) & pl.col(flag) for kind, flag in reasons.items())
+    earlier = table.drop("partition")
     return (
-        joined.join(known.lazy(), on=ID, how="left", maintain_order="left")
+        joined.join(earlier.lazy(), on=ID, how="left", maintain_order="left")
         .with_columns(_holds=holds.fill_null(value=False))
-        .with_columns(pl.when("_holds").then(pl.col(name)).alias(name) for name in known.columns if name != ID)
+        .with_columns(pl.when("_holds").then(pl.col(name)).alias(name) for name in earlier.columns if name != ID)
         .collect()
     )
 
@@ -206,10 +226,23 @@ def _watch(current: pl.DataFrame, look: Look) -> pl.DataFrame:
     )
 
 
-def _unsellable(current: pl.DataFrame, look: Look) -> pl.DataFrame:
-    """Ids that the source turns unsellable, before the guard has seen them."""
-    return current.filter(pl.col("turns") & pl.col("kind").is_null()).with_columns(
-        kind=pl.lit(Leaving.UNSELLABLE.value),
+def _moved(limit: PriceChange | None) -> pl.Expr:
+    """Whether a price differs from the known one at Meta, in the same currency, by more than the percentage."""
+    if limit is None:
+        return pl.lit(value=False)
+    found = []
+    for name in PRICES:
+        old, new = (pl.col(column).str.split_exact(" ", 1) for column in (name, f"wanted_{name}"))
+        before, after = (each.struct.field("field_0").cast(pl.Float64, strict=False) for each in (old, new))
+        same_currency = old.struct.field("field_1") == new.struct.field("field_1")
+        found.append(pl.col(known(name)) & same_currency & ((after - before).abs() * 100 > limit.percent * before))
+    return pl.any_horizontal(each.fill_null(value=False) for each in found)
+
+
+def _turned(current: pl.DataFrame, flag: str, kind: Leaving, look: Look) -> pl.DataFrame:
+    """Ids that the source itself turns, before the guard has seen them."""
+    return current.filter(pl.col(flag) & pl.col("kind").is_null()).with_columns(
+        kind=pl.lit(kind.value),
         stage=pl.lit(Stage.WATCHING.value),
         first_seen_at=pl.lit(look.at, dtype=pl.Datetime("us", "UTC")),
     )
@@ -238,7 +271,9 @@ def _decide(table: pl.DataFrame, guard: Guard, look: Look) -> tuple[pl.DataFrame
         guard.always_allow,
         None,
     )
-    held = (leaving & pl.lit(too_many)) | (unsellable & pl.lit(too_dark))
+    moving = (pl.col("kind") == Leaving.PRICE) & (pl.col("stage") != Stage.CLEARED)
+    table, too_wild = _decide_prices(table, guard, moving)
+    held = (leaving & pl.lit(too_many)) | (unsellable & pl.lit(too_dark)) | (moving & watching & pl.lit(too_wild))
     cleared = (leaving & pl.lit(not too_many)) | (unsellable & pl.lit(not too_dark))
     held_now = table.filter(held).get_column(ID)
     stage = pl.when(held).then(pl.lit(Stage.HELD.value)).when(cleared).then(pl.lit(Stage.CLEARED.value))
@@ -250,3 +285,12 @@ def _decide(table: pl.DataFrame, guard: Guard, look: Look) -> tuple[pl.DataFrame
         last_look_at=pl.when(pl.lit(look.complete)).then(instant).otherwise(pl.col("last_look_at")),
     )
     return table, 0 if too_many else counts["leaving"], 0 if too_dark else counts["unsellable"], held_now
+
+
+def _decide_prices(table: pl.DataFrame, guard: Guard, moving: pl.Expr) -> tuple[pl.DataFrame, bool]:
+    """All that would change now are judged together, again at every look: a source that was mended frees them."""
+    limit = guard.price_change
+    count = int(table.select(moving.sum()).item())
+    if limit is not None and count * 100 > limit.of_items_percent * guard.items:
+        return table, True
+    return table.filter(~moving), False

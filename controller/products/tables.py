@@ -5,7 +5,7 @@
 `snapshot`    what Meta acknowledged, per item and field. For a volatile field `f` there are `f` (the newest value that
               was acknowledged or, where `f_known` is false, sent) and `f_known`; so "Meta has no value" and "nobody
               knows" differ. `static_hash` null: unknown. `at_meta` false: remembered only because Meta refused it.
-`departures`  ids on their way out, or turning unsellable
+`departures`  ids on their way out, turning unsellable, or held at the price that Meta has
 `sent`        what one body says per item. Full sends carry every field, so an accepted one is the next `payload`.
 `deletes`     ids that a replace leaves out on purpose
 `rejected`    rows that failed our checks
@@ -51,10 +51,11 @@ class State(StrEnum):
 
 
 class Leaving(StrEnum):
-    """Kind of a departure."""
+    """Kind of a departure: of the item, from the shop window, or from the price that it had."""
 
     LEAVING = "Leaving"
     UNSELLABLE = "Unsellable"
+    PRICE = "Price"
 
 
 class Stage(StrEnum):

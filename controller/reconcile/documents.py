@@ -5,7 +5,7 @@ from datetime import datetime
 from controller.api.v1alpha1.catalog import CatalogSpec
 from controller.api.v1alpha1.catalog_ledger import LedgerContent, PartitionRecord, PendingCounts, RefreshRecord
 from controller.api.v1alpha1.policies import Guards
-from controller.ports.preparing import GuardPolicy, Partition, PartitionDesired, Pending, RefreshHead
+from controller.ports.preparing import GuardPolicy, Partition, PartitionDesired, Pending, PriceChangePolicy, RefreshHead
 from controller.scheduling.ledger import roll_guard
 
 
@@ -70,11 +70,15 @@ def guard_policy(
     """Effective limits with what the ledger has counted. Without a spec (it is gone): the defaults."""
     guards = spec.guards if spec is not None else Guards()
     counts = roll_guard(ledger.guard, now)
+    prices = guards.max_price_change
     return GuardPolicy(
         max_delete_percent=guards.max_delete_percent,
         always_allow=guards.always_allow,
         max_deletes=guards.max_deletes,
         max_out_of_stock_percent=guards.max_out_of_stock_percent,
+        max_price_change=PriceChangePolicy(percent=prices.percent, of_items_percent=prices.of_items_percent)
+        if prices is not None
+        else None,
         out_of_stock_first=guards.out_of_stock_first,
         grace=guards.grace_period,
         counted_leaving_24h=sum(counts.leaving),

@@ -21,6 +21,7 @@ from controller.api.v1alpha1.catalog_ledger import (
 )
 from controller.api.v1alpha1.deletion_approval import DeletionApproval
 from controller.api.v1alpha1.items import ItemsEntry
+from controller.api.v1alpha1.policies import Guards
 from controller.faults import Disposition, Fault
 from controller.planning.layout import partitions_of, recommended_shards
 from controller.ports import preparing as documents
@@ -38,6 +39,16 @@ WENT_BACK_ACCEPTED_AFTER = 3
 RETRY_MIN = timedelta(seconds=30)
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What the guard decides by, beside the rows."""
+
+    approved: tuple[str, ...]
+    held: str
+    """Digest of the set that was held, or empty."""
+    guards: Guards
+
+
 @dataclass(slots=True)
 class Sight:
     """What this process remembers of a catalog's source beyond the ledger. Lost at restart, found again at a look."""
@@ -51,8 +62,8 @@ class Sight:
     handled_request: str | None = None
     used_approvals: dict[str, int] = field(default_factory=dict)
     """Digest → items released, for the status of the approvals."""
-    tried_approvals: tuple[tuple[str, ...], str] | None = None
-    """Approvals that a comparison has seen, and the held set they were compared with: once is enough."""
+    tried: Tried | None = None
+    """What the guard was asked with last: once is enough."""
 
 
 def configuration_digest(entry: ItemsEntry, layout: LayoutRecord | None) -> str:
@@ -102,7 +113,7 @@ class Refreshing:
             return now
         if requested is not None and requested != sight.handled_request:
             return now
-        if self._untried_approvals(catalog, ledger, sight):
+        if self._undecided(catalog, ledger, sight):
             return now
         looked_at = sight.looked_at or items.looked_at
         moments = [now if looked_at is None else looked_at + entry.interval]
@@ -161,13 +172,18 @@ class Refreshing:
     def _compare_due(self, catalog: Catalog, catalog_id: str, ledger: LedgerContent, now: datetime) -> bool:
         """Whether a look that found nothing new still has something to decide."""
         items = ledger.items[0]
-        if items.watching or self._untried_approvals(catalog, ledger, self.sight(catalog_id)):
+        if items.watching or self._undecided(catalog, ledger, self.sight(catalog_id)):
             return True
         return items.next_look_at is not None and items.next_look_at <= now
 
-    def _untried_approvals(self, catalog: Catalog, ledger: LedgerContent, sight: Sight) -> bool:
+    def _undecided(self, catalog: Catalog, ledger: LedgerContent, sight: Sight) -> bool:
+        """Tell whether the guard could decide otherwise now: by another approval, or by other limits."""
+        asked = self._asked(catalog, ledger)
+        return bool(asked.approved or asked.held) and sight.tried != asked
+
+    def _asked(self, catalog: Catalog, ledger: LedgerContent) -> Tried:
         approved = valid_approvals(self._context, catalog, ledger)
-        return bool(approved) and sight.tried_approvals != (approved, _held_digest(ledger))
+        return Tried(approved, _held_digest(ledger), catalog.spec.guards)
 
     async def _begin(self, catalog: Catalog, catalog_id: str) -> LedgerContent:
         """See to it that the ledger knows the items entry and has partitions to refresh into."""
@@ -197,7 +213,7 @@ class Refreshing:
             ledger = await self._book.change(catalog_id, _next_sequence)
         items = ledger.items[0]
         now = self._context.clock.now()
-        approved = valid_approvals(self._context, catalog, ledger)
+        asked = self._asked(catalog, ledger)
         credentials = await read_credentials(self._context, catalog.namespace, entry) if read else None
         request = documents.RefreshRequest(
             store=self._context.store.url,
@@ -213,7 +229,7 @@ class Refreshing:
             layout_id=ledger.layout.id if ledger.layout is not None else 1,
             partitions=tuple(convert.partition(record) for record in ledger.partitions),
             previous=convert.refresh_head(items.refresh) if items.refresh is not None else None,
-            guard=convert.guard_policy(catalog.spec, ledger, now, approved),
+            guard=convert.guard_policy(catalog.spec, ledger, now, asked.approved),
             allowed_networks=self._context.settings.allow_source_networks,
             source_roots=tuple(
                 documents.SourceRoot(name=name, directory=str(path))
@@ -227,7 +243,7 @@ class Refreshing:
         if result.refused is not None:
             await self._note_went_back(catalog_id, result.refused)
             raise Fault(result.refused.reason, Disposition.RETRY, result.refused.message)
-        self.sight(catalog_id).tried_approvals = (approved, _held_digest(ledger))
+        self.sight(catalog_id).tried = asked
         await self._accept(catalog, catalog_id, ledger, result, now)
 
     async def _note_went_back(self, catalog_id: str, refused: documents.RefusedRead) -> None:

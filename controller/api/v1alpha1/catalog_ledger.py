@@ -155,6 +155,7 @@ class HeldRecord(WireModel):
     count: int
     leaving: int
     unsellable: int
+    prices: int = 0
     of: int
     sample_ids: tuple[str, ...] = Field(default=(), max_length=10)
     ids: str

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from controller.ports.preparing import EncodeResult, Fate, Method, Receipt
 from controller.preparing.objects import read_table
+from controller.products.compare import REPEAT_AFTER
 from controller.products.fields import VOLATILE
 from controller.products.tables import SNAPSHOT, known
 from tests.unit.preparing.world import Row, World, guard, product
@@ -95,14 +96,13 @@ class Play:
         meta = self.world.meta
         if event.fate in {"lost", "never"}:
             return self.world.receipt(file, fate=Fate.UNKNOWN if event.fate == "lost" else Fate.NEVER_ACCEPTED)
-        content = self.world.content(file)
         if event.send == "full":
             before = set(meta.items)
-            lines = meta.upload(content, file.partitions[0], update_only=encoded.update_only)
+            lines = self.world.put(encoded)
             meant = self.deletes(encoded)
             assert before - set(meta.items) == meant - (set(IDS) - before)
         else:
-            lines = meta.batch(content)
+            lines = meta.batch(self.world.content(file))
         if event.fate == "lost and applied":
             return self.world.receipt(file, fate=Fate.UNKNOWN)
         return self.world.receipt(file, lines)
@@ -140,6 +140,7 @@ class Play:
         )
         rows = {row["id"]: row for row in self.rows(event)}
         for _ in range(ROUNDS_TO_REST):
+            self.world.now += REPEAT_AFTER / 8  # a row that Meta refused is tried again after a day
             self.turn(event)
             self.world.send_batch()
             result = self.world.look()

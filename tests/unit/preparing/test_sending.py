@@ -379,3 +379,44 @@ def test_a_leaver_turns_out_of_stock_by_update_before_any_replace_deletes(world:
     encoded, _ = world.send_full()
     assert encoded.update_only_reason == "UntestedRows"
     assert len(world.meta.items) == 3
+
+
+def test_a_partition_that_nothing_stays_in_loses_its_feed(tmp_path: Path) -> None:
+    """Meta takes no empty file."""
+    world = World(tmp_path, partitions=2)
+    world.guard = guard(always_allow=100)
+    rows = products(20)
+    world.offer(rows)
+    world.refresh()
+    for index in (0, 1, 0, 1):
+        world.send_full(index)
+    stays = [row for row in rows if world.meta.feed[row["id"]] == 1]
+    world.offer(stays)
+    world.look()
+    world.look()
+    world.send_batch()
+    world.look()
+    encoded, answer = world.send_full(0)
+    assert (encoded.removes_feed, encoded.plan.delete, encoded.files[0].rows) == (True, 20 - len(stays), 0)
+    assert sorted(world.meta.items) == sorted(row["id"] for row in stays)
+    assert answer is not None
+    assert (answer.pending[0].items_at_meta, answer.pending[0].deletions) == (0, 0)
+    assert world.encode(Method.REPLACE_FEED, 0).files == (), "there is nothing left to do"
+    assert not world.encode(Method.REPLACE_FEED, 1).removes_feed
+
+
+def test_a_lost_answer_to_the_removal_leaves_the_rows_to_be_removed_again(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.guard = guard(always_allow=100)
+    loaded(world)
+    world.offer([product("else", title="")])
+    world.look()
+    world.look()
+    world.send_batch()
+    world.look()
+    encoded = world.encode(Method.REPLACE_FEED)
+    assert encoded.removes_feed
+    receipt = world.receipt(encoded.files[0], fate=Fate.UNKNOWN)
+    answer = world.acknowledge(Method.REPLACE_FEED, encoded, [receipt], [0])
+    assert answer.pending[0].items_at_meta == 3
+    assert world.encode(Method.REPLACE_FEED).removes_feed

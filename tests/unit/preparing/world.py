@@ -121,6 +121,11 @@ class Meta:
             self.items[each] = row
         return [fatal(each) for each in refused]
 
+    def remove_feed(self, partition: int) -> list[dict[str, str | None]]:
+        for each in [each for each, owner in self.feed.items() if owner == partition]:
+            del self.items[each], self.feed[each]
+        return []
+
     def batch(self, content: bytes) -> list[dict[str, str | None]]:
         body = json.loads(content)
         assert body["item_type"] == "PRODUCT_ITEM"
@@ -233,6 +238,15 @@ class World:
         assert len(content) == file.bytes
         return content
 
+    def put(self, encoded: EncodeResult) -> list[dict[str, str | None]]:
+        """Do at Meta what a full send asks for; return what it said of rows."""
+        (file,) = encoded.files
+        (partition,) = file.partitions
+        if encoded.removes_feed:
+            assert file.bytes == 0
+            return self.meta.remove_feed(partition)
+        return self.meta.upload(self.content(file), partition, update_only=encoded.update_only)
+
     def receipt(self, file: PayloadFile, lines: Sequence[Mapping[str, str | None]] = (), **changes: object) -> Receipt:
         key = None
         if lines:
@@ -268,9 +282,8 @@ class World:
         encoded = self.encode(Method.REPLACE_FEED, index, **changes)
         if not encoded.files:
             return encoded, None
-        (file,) = encoded.files
-        lines = self.meta.upload(self.content(file), index, update_only=encoded.update_only)
-        return encoded, self.acknowledge(Method.REPLACE_FEED, encoded, [self.receipt(file, lines)], [index])
+        receipt = self.receipt(encoded.files[0], self.put(encoded))
+        return encoded, self.acknowledge(Method.REPLACE_FEED, encoded, [receipt], [index])
 
     def send_batch(self, **changes: object) -> tuple[EncodeResult, AcknowledgeResult | None]:
         """One batch over all partitions."""

@@ -20,6 +20,7 @@ GUARD = Guard(
     always_allow=2,
     max_deletes=None,
     max_unsellable_percent=30,
+    price_change=None,
     counted_leaving=0,
     counted_unsellable=0,
     items=100,
@@ -235,3 +236,90 @@ def test_remembered_digests_are_bounded() -> None:
         generations = generations.with_set(f"sha256:{number}")
     assert len(generations.digests) == departures.GENERATIONS_MAX
     assert generations.newest == departures.GENERATIONS_MAX + 5
+
+
+PRICE_GUARD = replace(GUARD, price_change=departures.PriceChange(percent=50, of_items_percent=10))
+
+
+def _priced(prices: Mapping[str, str], sale: Mapping[str, str] | None = None) -> pl.DataFrame:
+    names = ("id", "availability", "price", "sale_price")
+    rows = [(each, "in stock", price, (sale or {}).get(each)) for each, price in prices.items()]
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+
+
+class Prices:
+    """What Meta has is 10.00 EUR for everything, on sale for 8.00 EUR."""
+
+    def __init__(self) -> None:
+        self.table = pl.DataFrame(schema=DEPARTURES)
+        self.generations = Generations()
+
+    def look(
+        self, changed: Mapping[str, str], guard: Guard = PRICE_GUARD, *, sale: str = "8.00 EUR", known: bool = True
+    ) -> Departures:
+        at_meta = _priced(dict.fromkeys(IDS, "10.00 EUR"), dict.fromkeys(IDS, "8.00 EUR")).with_columns(
+            pl.lit(0, dtype=pl.UInt16).alias("_partition"),
+            *(pl.lit(known).alias(f"{name}_known") for name in ("price", "sale_price")),
+        )
+        found = departures.advance(
+            self.table,
+            self.generations,
+            at_meta,
+            _priced({**dict.fromkeys(IDS, "10.00 EUR"), **changed}, dict.fromkeys(IDS, sale)),
+            pl.DataFrame(schema={"id": pl.String}),
+            guard,
+            Look(START, True, INTERVAL),
+            "998877",
+        )
+        self.table, self.generations = found.table, found.generations
+        return found
+
+
+def test_few_prices_may_move_far_and_many_a_little() -> None:
+    few = dict.fromkeys(IDS[:10], "0.10 EUR")
+    assert Prices().look(few).held_ids == ()
+    assert Prices().look(dict.fromkeys(IDS, "15.00 EUR")).held_ids == ()
+
+
+def test_too_many_that_move_too_far_are_held() -> None:
+    many = dict.fromkeys(IDS[:11], "0.10 EUR") | dict.fromkeys(IDS[20:40], "11.00 EUR")
+    found = Prices().look(many)
+    assert found.held_ids == IDS[:11]
+    assert set(found.table.get_column("kind")) == {"Price"}
+    assert found.newly_unsellable == found.newly_leaving == 0
+
+
+def test_the_price_on_sale_is_guarded_too() -> None:
+    assert Prices().look({}, sale="0.80 EUR").held_ids == IDS
+
+
+@pytest.mark.parametrize("price", ["10.00 USD", "not a price"])
+def test_what_cannot_be_compared_does_not_count(price: str) -> None:
+    assert Prices().look(dict.fromkeys(IDS, price)).held_ids == ()
+
+
+def test_a_price_that_nobody_knows_at_meta_does_not_count() -> None:
+    assert Prices().look(dict.fromkeys(IDS, "1.00 EUR"), known=False).held_ids == ()
+
+
+def test_without_a_limit_nothing_is_held() -> None:
+    assert Prices().look(dict.fromkeys(IDS, "1.00 EUR"), GUARD).held_ids == ()
+
+
+def test_a_source_that_was_mended_frees_the_rest() -> None:
+    prices = Prices()
+    assert prices.look(dict.fromkeys(IDS[:30], "1.00 EUR")).held_ids == IDS[:30]
+    mended = prices.look(dict.fromkeys(IDS[:5], "1.00 EUR"))
+    assert mended.held_ids == ()
+    assert mended.table.height == 0
+
+
+def test_an_approval_releases_the_prices_that_were_held_and_no_others() -> None:
+    prices = Prices()
+    first = prices.look(dict.fromkeys(IDS[:30], "1.00 EUR"))
+    assert first.held_digest is not None
+    approved = replace(PRICE_GUARD, approved=frozenset({first.held_digest}))
+    then = prices.look(dict.fromkeys(IDS[:50], "1.00 EUR"), approved)
+    assert then.released == (first.held_digest,)
+    assert then.held_ids == IDS[30:50]
+    assert dict(then.table.select("id", "stage").iter_rows())[IDS[0]] == "Cleared"
