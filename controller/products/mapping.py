@@ -8,9 +8,9 @@ In this order, the later on top of the earlier:
 4. `columns`, `constants` and `templates` win over both. A field stands in one of the three: more is an error;
 5. values are trimmed, blank is none, and `values` replaces whole values.
 
-A name in `columns` or in a template is a column or, where no column has it, a path into the JSON text of one:
-`images[0].url` reaches into the column `images`. What is wrong with a mapping is said in one message, with the
-lines that mend it.
+A name in `columns` or in a template is a column or, where no column has it, a path: `images[0].url` is the column
+`images.0.url`, as readers of nested formats name it, or reaches into the JSON text of the column `images`. What is
+wrong with a mapping is said in one message, with the lines that mend it.
 """
 
 import difflib
@@ -35,6 +35,8 @@ BRAND = "brand"
 SAMPLE_ROWS = 200
 """Rows that suggestions look at: enough to see a pattern, few enough to cost nothing."""
 _PATH = re.compile(r"[.\[]")
+_INDEX = re.compile(r"\[(\d+)\]")
+_NUMBER = re.compile(r"\.(\d+)(?=[.\[]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class MappingPlan:
     templates: dict[str, Template] = field(default_factory=dict)
     values: dict[str, dict[str, str | None]] = field(default_factory=dict)
     paths: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Names that are no column but lead into one: to the column and a JSON path."""
+    """Names that are no column but lead to one, and there perhaps along a JSON path."""
     assembly: Assembly = field(default_factory=lambda: AsTheyAre(()))
     decimal_comma: bool = False
     previous: str | None = None
@@ -124,12 +126,11 @@ def _value(mapping: MappingPlan, field: str, present: set[str]) -> pl.Expr:
 
 def _cell(mapping: MappingPlan, name: str, present: set[str]) -> pl.Expr:
     """Value of a column or of a path into one; trimmed, blank is null."""
-    if name in present:
-        return _not_blank(pl.col(name).str.strip_chars())
     column, path = mapping.paths.get(name, (name, ""))
-    if not path or column not in present:
+    if column not in present:
         return pl.lit(None, dtype=pl.String)
-    return _not_blank(pl.col(column).str.json_path_match(path).str.strip_chars())
+    value = pl.col(column).str.json_path_match(path) if path else pl.col(column)
+    return _not_blank(value.str.strip_chars())
 
 
 def _not_blank(text: pl.Expr) -> pl.Expr:
@@ -238,11 +239,13 @@ class _Planning:
                 self._problems.append(f"mapping: field {name} stands in {' and '.join(found)}; remove one of them")
 
     def _exists(self, name: str, where: str) -> bool:
-        if name in self._names:
+        dotted = _INDEX.sub(r".\1", name)
+        if name in self._names or dotted in self._names:
+            self._paths |= {} if name in self._names else {name: (dotted, "")}
             return True
         for match in reversed(list(_PATH.finditer(name))):
             if name[: match.start()] in self._names:
-                self._paths[name] = (name[: match.start()], "$" + name[match.start() :])
+                self._paths[name] = (name[: match.start()], "$" + _NUMBER.sub(r"[\1]", name[match.start() :]))
                 return True
         self._problems.append(f"{where}: the source has no column {name!r}{_near(name, self._names)}")
         return False

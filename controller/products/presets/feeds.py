@@ -15,6 +15,8 @@ from controller.products.presets.parts import first, must_have, named
 from controller.products.rules import SAMPLES_MAX, RuleFinding
 
 _COMMENT = r"^#\s*(Required|Optional)?\s*\|?"
+_COST = re.compile(r"^(g:)?shipping(\.\d+)?\.price$")
+"""Shipping in XML has parts, and may come several times."""
 _TAGS = re.compile(r"^(product_tags|internal_label)\[\d+\]$")
 
 
@@ -39,6 +41,9 @@ class GoogleMerchant:
             )
             if any(name in by_plain for name in names)
         }
+        costs = [name for name in available if _COST.match(name)]
+        if costs:
+            self._fields["shipping"] = _shipping(self._available, costs)
 
     @property
     def row_local(self) -> bool:
@@ -85,6 +90,20 @@ class MetaTemplate:
 
     def findings(self) -> list[RuleFinding]:
         return self._left.findings()
+
+
+def _shipping(available: Sequence[str], costs: Sequence[str]) -> pl.Expr:
+    """Write nested shipping as Meta has it in one cell: COUNTRY:REGION:SERVICE:PRICE, separated by commas."""
+    numbered = [_one_shipping(available, cost) for cost in costs if any(part.isdigit() for part in cost.split("."))]
+    alone = [_one_shipping(available, cost) for cost in costs if not any(part.isdigit() for part in cost.split("."))]
+    joined = pl.concat_str(numbered, separator=",", ignore_nulls=True) if numbered else pl.lit("")
+    return pl.coalesce(pl.when(joined != "").then(joined), *alone)
+
+
+def _one_shipping(available: Sequence[str], cost: str) -> pl.Expr:
+    prefix = cost.removesuffix("price")
+    parts = [first(available, prefix + part).fill_null("") for part in ("country", "region", "service")]
+    return pl.when(first(available, cost).is_not_null()).then(pl.concat_str(*parts, cost, separator=":"))
 
 
 def _as_list(names: Sequence[str]) -> pl.Expr:

@@ -25,7 +25,7 @@ from controller.products.presets.parts import (
 )
 from controller.products.rules import SAMPLES_MAX, RuleFinding
 
-_RUN, _IMAGES = "_run", "_images"
+_RUN, _START, _IMAGES = "_run", "_start", "_images"
 _SKU = ("Variant SKU", "SKU")
 _PRICE = ("Variant Price", "Price")
 _BEFORE = ("Variant Compare At Price", "Compare-at price")
@@ -73,23 +73,23 @@ class Shopify:
 
     def _shaped(self, rows: pl.DataFrame) -> pl.DataFrame:
         handle = value(self._handle).forward_fill()
-        own = [name for name in self._available if _is_of_a_row(name) or name == self._handle]
-        product = [name for name in self._available if name not in own]
-        image = first(self._available, *_IMAGE)
+        product = [name for name in self._available if not _is_of_a_row(name) and name != self._handle]
+        told = rows.with_columns(handle.alias(self._handle)).with_columns(pl.col(self._handle).rle_id().alias(_RUN))
+        numbered = told.with_row_index(_START)
         filled = (
-            rows.lazy()
-            .with_columns(handle.alias(self._handle))
-            .with_columns(pl.col(self._handle).rle_id().alias(_RUN))
-            .with_columns(
-                *(value(name).fill_null(value(name).drop_nulls().first().over(_RUN)).alias(name) for name in product),
-                image.drop_nulls().implode().over(_RUN).alias(_IMAGES),
-            )
+            numbered.with_columns(pl.col(_START).first().over(_RUN))
+            .with_columns(value(name).fill_null(value(name).gather(pl.col(_START))) for name in product)
             .filter(pl.any_horizontal(self._is_variant()))
-            .collect()
+            .join(self._images(told), on=_RUN, how="left", maintain_order="left")
         )
         sellable = filled.select(_sellable(self._available)).to_series()
         self._left.add(filled.get_column(self._handle).filter(~sellable))
-        return filled.filter(sellable).with_columns(named(self._fields)).drop(_RUN, _IMAGES)
+        return filled.filter(sellable).with_columns(named(self._fields)).drop(_RUN, _START, _IMAGES)
+
+    def _images(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """All images of each product, in order."""
+        image = first(self._available, *_IMAGE).alias(_IMAGES)
+        return rows.select(_RUN, image).drop_nulls().group_by(_RUN, maintain_order=True).agg(_IMAGES)
 
     def _is_variant(self) -> list[pl.Expr]:
         """A row is more than an image as soon as it has a SKU, a price or an option of its own."""

@@ -1,5 +1,6 @@
 """Columns to fields: by name, by declaration, by constant; and messages that lead to a working mapping."""
 
+import json
 from typing import Any
 
 import polars as pl
@@ -9,7 +10,8 @@ from pydantic import ValidationError
 from controller.api.v1alpha1.items import ItemsEntry
 from controller.faults import Fault
 from controller.products import mapping, rules
-from tests.unit.preparing.world import COLUMNS, items_entry
+from tests.unit.preparing.world import COLUMNS, items_entry, product
+from tests.unit.products.reads import Export
 
 Cells = dict[str, list[str | None]]
 
@@ -160,6 +162,33 @@ def test_the_currency_of_a_row_wins_over_that_of_the_entry() -> None:
     found = rules.normalise(frame, "EUR")
     assert found.get_column("price").to_list() == ["5.00 USD", "5.00 EUR", "5.00 GBP"]
     assert "currency" not in found.columns
+
+
+def test_nested_values_are_reached_the_way_a_person_writes_them() -> None:
+    row = {
+        **product("1"),
+        "images": [{"url": "https://shop.example/1.jpg"}, {"url": "https://shop.example/2.jpg"}],
+        "maker": {"name": "Holm", "plants": [{"code": "007"}]},
+        "cost": {"value": "9.90", "unit": "EUR"},
+    }
+    content = json.dumps([row]).encode()
+    document = {
+        "columns": [
+            {"field": "image_link", "column": "images[1].url"},
+            {"field": "brand", "column": "maker.name"},
+            {"field": "mpn", "column": "maker.plants.0.code"},
+        ],
+        "templates": [{"field": "price", "template": "{cost.value} {cost.unit}"}],
+    }
+    item = Export(content, mapping=document).item("1")
+    assert item["image_link"] == "https://shop.example/2.jpg"
+    assert (item["brand"], item["mpn"], item["price"]) == ("Holm", "007", "9.90 EUR")
+
+
+def test_a_path_may_count_by_dots_or_in_brackets() -> None:
+    columns: Cells = {"id": ["1"], "a": ['{"b":[{"c":"x"},{"c":"y"}]}']}
+    for path in ("a.b[1].c", "a.b.1.c"):
+        assert mapped(columns, {"columns": [{"field": "color", "column": path}]}).item(0, "color") == "y"
 
 
 @pytest.mark.parametrize(

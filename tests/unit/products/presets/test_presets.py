@@ -144,6 +144,33 @@ def test_google_names_and_words_become_metas() -> None:
     assert found.plan.row_local
 
 
+def test_nested_shipping_of_a_google_feed_becomes_one_cell() -> None:
+    shipping = "<g:shipping><g:country>{}</g:country>{}<g:price>{}</g:price></g:shipping>"
+    again = (
+        "<item><g:id>2</g:id><g:price>5 EUR</g:price>"
+        + shipping.format("FR", "", "3.99 EUR")
+        + "</item></channel></rss>"
+    )
+    content = (
+        '<?xml version="1.0"?><rss xmlns:g="http://base.google.com/ns/1.0"><channel>'
+        "<item><g:id>1</g:id><title>Coat</title><description>A coat</description><link>https://shop.example/1</link>"
+        "<g:image_link>https://shop.example/1.jpg</g:image_link><g:availability>in_stock</g:availability>"
+        "<g:additional_image_link>https://shop.example/2.jpg</g:additional_image_link>"
+        "<g:additional_image_link>https://shop.example/3.jpg</g:additional_image_link>"
+        "<g:condition>new</g:condition><g:price>9.90 EUR</g:price><g:brand>ACME</g:brand>"
+        + shipping.format("DE", "<g:service>Post</g:service>", "4.99 EUR")
+        + shipping.format("AT", "", "7.99 EUR")
+        + "</item>"
+        + again
+    )
+    found = Export(content.encode(), mapping={"preset": "GoogleMerchant"})
+    item = found.item("1")
+    assert item["shipping"] == "DE::Post:4.99 EUR,AT:::7.99 EUR"
+    assert item["additional_image_link"] == "https://shop.example/2.jpg,https://shop.example/3.jpg"
+    assert found.item("2")["shipping"] == "FR:::3.99 EUR"
+    assert found.rejected.keys() == {"2"}
+
+
 def test_descriptions_of_metas_template_are_no_items() -> None:
     found = export("meta_template.csv", {"preset": "MetaTemplate"})
     assert found.ids == ["FB_1"]
