@@ -244,8 +244,9 @@ class _Planning:
             self._paths |= {} if name in self._names else {name: (dotted, "")}
             return True
         for match in reversed(list(_PATH.finditer(name))):
-            if name[: match.start()] in self._names:
-                self._paths[name] = (name[: match.start()], "$" + _NUMBER.sub(r"[\1]", name[match.start() :]))
+            path = "$" + _NUMBER.sub(r"[\1]", name[match.start() :])
+            if name[: match.start()] in self._names and _is_path(path):
+                self._paths[name] = (name[: match.start()], path)
                 return True
         self._problems.append(f"{where}: the source has no column {name!r}{_near(name, self._names)}")
         return False
@@ -303,6 +304,14 @@ def _assembly(entry: ItemsEntry, available: Sequence[str]) -> Assembly:
     if mapping.preset is not None:
         return presets.assembly(mapping.preset, available)
     return AsTheyAre(available)
+
+
+def _is_path(path: str) -> bool:
+    try:
+        pl.Series(["{}"]).str.json_path_match(path)
+    except pl.exceptions.PolarsError:
+        return False
+    return True
 
 
 def _same_names(names: list[str]) -> dict[str, str]:

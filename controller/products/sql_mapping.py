@@ -173,7 +173,10 @@ def run(
         except duckdb.InterruptException:
             raise refused(f"takes longer than {seconds_max} s") from None
         except duckdb.OutOfMemoryException:
-            raise refused(f"needs more than {memory_bytes_max >> 20} MiB of memory") from None
+            raise refused(
+                f"needs more than {memory_bytes_max >> 20} MiB of memory; a SELECT that looks at several rows at once "
+                "holds the whole source: use a preset, or write one that looks at single rows"
+            ) from None
         except duckdb.Error as error:
             raise refused(_first_lines(error)) from None
 

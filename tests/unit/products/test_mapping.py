@@ -191,6 +191,11 @@ def test_a_path_may_count_by_dots_or_in_brackets() -> None:
         assert mapped(columns, {"columns": [{"field": "color", "column": path}]}).item(0, "color") == "y"
 
 
+@pytest.mark.parametrize("path", ["brand[", "brand.", "brand[x", "brand.name[0", "brand[?(", "nothing.name"])
+def test_what_is_no_path_is_no_column(path: str) -> None:
+    assert f"the source has no column {path!r}" in message(entry({"color": path}), list(COLUMNS))
+
+
 @pytest.mark.parametrize(
     ("previous", "expected"),
     [
