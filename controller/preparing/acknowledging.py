@@ -12,6 +12,7 @@ from controller.ports.preparing import (
     Fate,
     Method,
     Partition,
+    Pending,
     RebuildRequest,
     RebuildResult,
     Receipt,
@@ -21,14 +22,15 @@ from controller.ports.preparing import (
     VerifyResult,
 )
 from controller.preparing.context import Context
-from controller.preparing.heads import IDS, Heads, departures_of, in_partition, payload_of, pending_of, policy_of
+from controller.preparing.heads import IDS, payload_of, snapshot_rows
+from controller.preparing.next_heads import Change, published, snapshot_rows_of
 from controller.preparing.objects import columns_of, read_or_empty, read_table, table_key, write_table
 from controller.products import acknowledge, verify
 from controller.products.acknowledge import TAKEN, Line, MessageGroup
 from controller.products.encode import ids_document
 from controller.products.fields import GROUP, ID, VOLATILE
 from controller.products.fingerprints import group_hash
-from controller.products.tables import DELETES, NARROW, SENT, SNAPSHOT, Kind, State, conform, empty, known
+from controller.products.tables import DELETES, SENT, SNAPSHOT, Kind, State, conform, empty, known
 from controller.stores.local import LocalStore, lost
 
 
@@ -46,29 +48,17 @@ def run(request: AcknowledgeRequest, context: Context) -> AcknowledgeResult:
     rows = pl.concat(judged, how="diagonal") if judged else None
     if rows is not None:
         rows = rows.filter(pl.col("_partition").is_in(indices))
-    partitions = [_next(request, context, each, rows) for each in request.partitions]
-    return _result(request, context, partitions, rows, lines)
+    changes = [_next(request, context, each, rows) for each in request.partitions]
+    partitions, pending = published(request, context, changes)
+    return _result(partitions, pending, rows, lines)
 
 
 def _result(
-    request: AcknowledgeRequest,
-    context: Context,
     partitions: list[Partition],
+    pending: tuple[Pending, ...],
     rows: pl.DataFrame | None,
     lines: list[Line],
 ) -> AcknowledgeResult:
-    keys = {each.index: each.desired for each in request.refresh.partitions}
-    desired = pl.concat(
-        in_partition(read_or_empty(context.store, keys.get(each.index), NARROW), each.index) for each in partitions
-    )
-    pending = pending_of(
-        partitions,
-        Heads.load(context.store, partitions),
-        desired,
-        departures_of(context.store, request.refresh),
-        policy_of(request.guard),
-        request.now,
-    )
     outcomes = rows.get_column("outcome") if rows is not None else pl.Series([], dtype=pl.String)
     return AcknowledgeResult(
         partitions=tuple(partitions),
@@ -99,26 +89,24 @@ def _judged(store: LocalStore, receipt: Receipt, lines: list[Line]) -> pl.DataFr
     )
 
 
-def _next(request: AcknowledgeRequest, context: Context, document: Partition, rows: pl.DataFrame | None) -> Partition:
-    """Write the next head of one partition; without rows, and with nothing removed, nothing changes."""
+def _next(request: AcknowledgeRequest, context: Context, document: Partition, rows: pl.DataFrame | None) -> Change:
+    """Make the next head of one partition; without rows, and with nothing removed, nothing changes."""
     mine = rows.filter(pl.col("_partition") == document.index) if rows is not None else None
     if mine is None or not (mine.height or request.deletes):
-        return document
-    store = context.store
-    before = read_or_empty(store, document.snapshot, SNAPSHOT)
+        return Change(document, document.payload, None, whole=False)
     full = request.method is not Method.ITEMS_BATCH
+    if not full:
+        before = snapshot_rows_of(context.store, document.snapshot, mine.select(ID))
+        following = acknowledge.next_snapshot(before, mine, empty(DELETES), request.now, replaced=False)
+        return Change(document, document.payload, following, whole=False)
+    before = snapshot_rows(context.store, document.snapshot)
     applied = all(each.fate is Fate.APPLIED for each in request.receipts)
-    replaced = full and not request.update_only
-    deleted = empty(DELETES)
-    if replaced and applied:
-        deleted = read_or_empty(store, request.deletes, DELETES)
+    replaced = not request.update_only
+    deleted = read_or_empty(context.store, request.deletes, DELETES) if replaced and applied else empty(DELETES)
     snapshot = acknowledge.next_snapshot(before, mine, deleted, request.now, replaced=replaced)
-    if full and applied:
+    if applied:
         snapshot = acknowledge.forget_unsent(snapshot, mine)
-    part = f"{document.index:03}"
-    key = write_table(store, table_key(request.prefix, Kind.SNAPSHOT, part), snapshot)
-    payload = _next_payload(request, context, document, mine, deleted) if full else document.payload
-    return document.model_copy(update={"snapshot": key, "payload": payload})
+    return Change(document, _next_payload(request, context, document, mine, deleted), snapshot, whole=True)
 
 
 def _next_payload(

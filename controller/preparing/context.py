@@ -2,15 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from controller.sources.http import HTTPReader
 from controller.stores.local import LocalStore
 
-OpenHTTP = Callable[[Sequence[str]], HTTPReader]
+if TYPE_CHECKING:  # most steps need no HTTP
+    from controller.sources.http import HTTPReader
+
+OpenHTTP = Callable[[Sequence[str]], "HTTPReader"]
 """Allowed networks to a reader."""
+
+
+def over_the_network(allowed: Sequence[str]) -> "HTTPReader":
+    from controller.sources.http import HTTPReader
+
+    return HTTPReader(allowed)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     store: LocalStore
-    http: OpenHTTP = HTTPReader
+    http: OpenHTTP = over_the_network

@@ -7,14 +7,16 @@ import polars as pl
 
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import EncodeRequest, EncodeResult, Method, PayloadFile, PlanCounts
+from controller.preparing.comparing import Inputs, all_inputs, open_inputs
 from controller.preparing.context import Context
-from controller.preparing.heads import Heads, departures_of, in_partition, no_payload, policy_of
-from controller.preparing.objects import ROW_GROUP_ROWS, read_or_empty, scan_table, sink_table, table_key, write_table
+from controller.preparing.heads import departures_of, no_payload, policy_of
+from controller.preparing.manifests import manifest_of
+from controller.preparing.objects import ROW_GROUP_ROWS, scan_table, sink_table, table_key, write_table
 from controller.products import encode
 from controller.products.compare import FullSend, compare, full_send
 from controller.products.encode import FullPlan
 from controller.products.fields import ID
-from controller.products.tables import NARROW, SENT, Kind, empty
+from controller.products.tables import SENT, Kind, empty
 from controller.stores.local import LocalStore
 
 SAMPLES_MAX = 10
@@ -85,16 +87,18 @@ def _removal(request: EncodeRequest, context: Context, plan: FullPlan) -> Encode
 
 def _planned(request: EncodeRequest, context: Context) -> tuple[FullSend, FullPlan]:
     """Decide on the narrow columns alone; what was compared is not kept while the texts are put together."""
-    (document,) = request.partitions
-    narrow = read_or_empty(context.store, _desired_key(request, document.index), NARROW)
-    compared = _compared(request, context, in_partition(narrow, document.index)).collect()
+    _must_know(request)
+    compared = _compared(request, context, all_inputs(context.store, request.refresh, request.partitions)).collect()
     how = _how(request, full_send(compared))
     return how, encode.plan_full(compared, how, request.refresh.sequence)
 
 
 def _complete(request: EncodeRequest, context: Context, plan: FullPlan) -> pl.LazyFrame:
     (document,) = request.partitions
-    desired = scan_table(context.store, _desired_key(request, document.index))
+    from controller.preparing.row_state import desired_of  # brings arrays along; a batch needs none
+
+    desired = desired_of(context.store, request.refresh, document.index)
+    assert desired is not None
     needs_payload = plan.needs_payload.height and document.payload is not None
     payload = scan_table(context.store, document.payload) if needs_payload and document.payload else no_payload().lazy()
     return encode.complete(plan, desired, payload)
@@ -129,11 +133,11 @@ def _slices(rows: pl.LazyFrame, height: int) -> Iterator[pl.DataFrame]:
 
 
 def _batch(request: EncodeRequest, context: Context) -> EncodeResult:
-    desired = pl.concat(
-        in_partition(read_or_empty(context.store, _desired_key(request, each.index), NARROW), each.index)
-        for each in request.partitions
-    )
-    rows = encode.batch_rows(_compared(request, context, desired), request.fields, request.refresh.sequence)
+    _must_know(request)
+    manifest = manifest_of(context.store, request.refresh)
+    inputs = open_inputs(context.store, manifest, request.partitions)
+    inputs = inputs or all_inputs(context.store, request.refresh, request.partitions)
+    rows = encode.batch_rows(_compared(request, context, inputs), request.fields, request.refresh.sequence)
     if request.item_ids:
         rows = rows.filter(pl.col(ID).is_in(list(request.item_ids)))
     bodies, more = encode.batch_bodies(
@@ -165,17 +169,18 @@ def _write_body(
     )
 
 
-def _compared(request: EncodeRequest, context: Context, desired: pl.DataFrame) -> pl.LazyFrame:
-    heads = Heads.load(context.store, request.partitions)
+def _compared(request: EncodeRequest, context: Context, inputs: Inputs) -> pl.LazyFrame:
+    sides = inputs.sides
     departures = departures_of(context.store, request.refresh)
-    return compare(desired, heads.snapshot, departures, heads.payload_ids, policy_of(request.guard), request.now)
+    return compare(sides.desired, sides.snapshot, departures, sides.payload_ids, policy_of(request.guard), request.now)
 
 
-def _desired_key(request: EncodeRequest, index: int) -> str:
-    for each in request.refresh.partitions:
-        if each.index == index:
-            return each.desired
-    raise Fault("PreparingFailed", Disposition.DEFECT, f"the refresh has no rows for partition {index}: refresh again")
+def _must_know(request: EncodeRequest) -> None:
+    known = {each.index for each in request.refresh.partitions}
+    for each in request.partitions:
+        if each.index not in known:
+            message = f"the refresh has no rows for partition {each.index}: refresh again"
+            raise Fault("PreparingFailed", Disposition.DEFECT, message)
 
 
 def _digest(digests: Iterable[str]) -> str:

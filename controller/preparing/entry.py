@@ -35,9 +35,8 @@ from controller.ports.preparing import (
     SourceCredentials,
     VerifyRequest,
 )
-from controller.preparing import acknowledging, encoding, failures, lifetime, refresh
-from controller.preparing.context import Context, OpenHTTP
-from controller.sources.http import HTTPReader
+from controller.preparing import failures, lifetime
+from controller.preparing.context import Context, OpenHTTP, over_the_network
 from controller.stores.local import LocalStore
 
 EXIT_USAGE = 2
@@ -50,7 +49,7 @@ def run(
     request: Request,
     credentials: SourceCredentials | None = None,
     *,
-    http: OpenHTTP = HTTPReader,
+    http: OpenHTTP = over_the_network,
     durable: bool = True,
 ) -> Result:
     """Run one step to its end. `http` and `durable` are for worlds that have no network or do not lose power."""
@@ -62,11 +61,18 @@ def run(
 
 
 def _dispatch(request: Request, credentials: SourceCredentials, context: Context) -> Result:
+    """Run the step; each loads only what it needs, because a short step is mostly loading."""
+    if isinstance(request, RefreshRequest):
+        from controller.preparing import refresh
+
+        return refresh.refresh(request, credentials, context)
+    if isinstance(request, EncodeRequest):
+        from controller.preparing import encoding
+
+        return encoding.run(request, context)
+    from controller.preparing import acknowledging
+
     match request:
-        case RefreshRequest():
-            return refresh.refresh(request, credentials, context)
-        case EncodeRequest():
-            return encoding.run(request, context)
         case AcknowledgeRequest():
             return acknowledging.run(request, context)
         case VerifyRequest():

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field
 
 import polars as pl
 
-from controller.ports.preparing import GuardPolicy, Partition, Pending, RefreshHead
+from controller.ports.preparing import GuardPolicy, Partition, RefreshHead
+from controller.preparing.manifests import is_manifest, read_snapshot_manifest, verified
 from controller.preparing.objects import read_metadata, read_or_empty, read_table, table_key, write_table
-from controller.products.compare import DeparturePolicy, compare, counts
+from controller.products.compare import DeparturePolicy
 from controller.products.departures import Generations
 from controller.products.fields import ID
 from controller.products.partition import PARTITION
@@ -30,9 +30,21 @@ class Heads:
     @classmethod
     def load(cls, store: LocalStore, documents: Iterable[Partition]) -> "Heads":
         ordered = sorted(documents, key=lambda each: each.index)
-        snapshots = [in_partition(read_or_empty(store, each.snapshot, SNAPSHOT), each.index) for each in ordered]
+        snapshots = [in_partition(snapshot_rows(store, each.snapshot), each.index) for each in ordered]
         payloads = [in_partition(read_or_empty(store, each.payload, IDS), each.index) for each in ordered]
         return cls(pl.concat(snapshots), pl.concat(payloads))
+
+
+def snapshot_rows(store: LocalStore, key: str | None) -> pl.DataFrame:
+    """What Meta acknowledged, however it is kept."""
+    if key is None or not is_manifest(key):
+        return read_or_empty(store, key, SNAPSHOT)
+    manifest = read_snapshot_manifest(store, key)
+    base = read_or_empty(store, verified(store, manifest.base).key, SNAPSHOT)
+    if manifest.later is None:
+        return base
+    later = read_or_empty(store, verified(store, manifest.later).key, SNAPSHOT)
+    return pl.concat([base.join(later.select(ID), on=ID, how="anti", maintain_order="left"), later])
 
 
 def in_partition(table: pl.DataFrame, index: int) -> pl.DataFrame:
@@ -82,17 +94,3 @@ def write_departures(store: LocalStore, prefix: str, table: pl.DataFrame, memory
         "complete": memory.complete,
     }
     return write_table(store, table_key(prefix, Kind.DEPARTURES, "all"), table, {MEMORY: json.dumps(document)})
-
-
-def pending_of(
-    documents: Iterable[Partition],
-    heads: Heads,
-    desired: pl.DataFrame,
-    departures: pl.DataFrame,
-    policy: DeparturePolicy,
-    now: datetime,
-) -> tuple[Pending, ...]:
-    """Count what each partition owes Meta."""
-    found = counts(compare(desired, heads.snapshot, departures, heads.payload_ids, policy, now))
-    indices = sorted(each.index for each in documents)
-    return tuple(Pending(index=each, **(asdict(found[each]) if each in found else {})) for each in indices)

@@ -2,14 +2,13 @@
 
 from controller.ports.preparing import Request, Result, SourceCredentials
 from controller.preparing import entry, failures
-from controller.preparing.context import OpenHTTP
-from controller.sources.http import HTTPReader
+from controller.preparing.context import OpenHTTP, over_the_network
 
 
 class InlinePreparing:
     """Runs steps on the caller's thread. `http` may be a reader without a network."""
 
-    def __init__(self, *, http: OpenHTTP = HTTPReader, durable: bool = False) -> None:
+    def __init__(self, *, http: OpenHTTP = over_the_network, durable: bool = False) -> None:
         self._http = http
         self._durable = durable
 

@@ -93,6 +93,10 @@ def columns_of(store: LocalStore, key: str) -> frozenset[str]:
         raise _unreadable(key, error) from error
 
 
+def rows_in(store: LocalStore, key: str) -> int:
+    return int(scan_table(store, key).select(pl.len()).collect().item())
+
+
 def read_metadata(store: LocalStore, key: str) -> dict[str, str]:
     path = existing(store, key)
     try:

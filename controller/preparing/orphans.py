@@ -4,15 +4,42 @@ What is held is the read as a whole: the last good state stays in force until a 
 replaces. So nothing is created under new ids before the old ones are named.
 """
 
+import numpy as np
 import polars as pl
 
-from controller.api.v1alpha1.items import Variants
+from controller.api.v1alpha1.items import Variants, VariantScenario
 from controller.faults import Disposition, Fault
+from controller.preparing.incremental import Increment
 from controller.products.fields import ID
+from controller.products.open_rows import Sides
+from controller.products.prints import NO_GROUP, Rows
 from controller.products.tables import Stage
 from controller.products.variants import PREVIOUS_ID, transition
 
 HELD = "VariantsHeld"
+_LOOKED_AT = (4_096, 65_536, None)
+"""Rows that are looked at, in turn, for items that are variants already."""
+
+
+def may_orphan(declared: Variants, rows: Rows, sides: Sides, found: Increment) -> bool:
+    """Tell, from the changes alone, whether `must_not_orphan` could hold the read; if so, everything is read.
+
+    Wherever Meta has variants already there is nothing to hold. Those that are not at rest may not be there.
+    """
+    if declared.scenario in (VariantScenario.NO_VARIANTS, VariantScenario.EXISTING_VARIANTS):
+        return False
+    if declared.scenario is VariantScenario.AUTO:
+        unsure = sides.desired.height + found.dead.size + rows.dead.size
+        for size in _LOOKED_AT:
+            groups = rows.base.groups[:size]
+            groups = groups[groups != NO_GROUP]
+            if groups.size - np.unique(groups).size > unsure:
+                return False
+    held = sides.snapshot.filter("at_meta").select(ID)
+    there = pl.concat([found.replaced.select(ID), held])
+    new = found.accepted.filter(pl.col("_group_hash").is_not_null()).join(there, on=ID, how="anti")
+    leaving = held.join(sides.desired.select(ID), on=ID, how="anti")
+    return bool(new.height and (found.gone.height or leaving.height))
 
 
 def must_not_orphan(

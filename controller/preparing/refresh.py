@@ -2,9 +2,10 @@
 
 import contextlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
+import numpy as np
 import polars as pl
 
 from controller.api.v1alpha1.items import ItemsEntry, RejectedRows
@@ -12,6 +13,7 @@ from controller.faults import Disposition, Fault
 from controller.ports.preparing import (
     GuardPolicy,
     Held,
+    Partition,
     PartitionDesired,
     RefreshHead,
     RefreshRequest,
@@ -21,36 +23,43 @@ from controller.ports.preparing import (
     SourceCredentials,
 )
 from controller.ports.sources import Version
-from controller.preparing.context import Context
-from controller.preparing.heads import (
-    Heads,
-    Memory,
-    departures_of,
-    in_partition,
-    memory_of,
-    pending_of,
-    policy_of,
-    write_departures,
+from controller.preparing.comparing import (
+    Compared,
+    Inputs,
+    all_inputs,
+    at_meta,
+    compared,
+    desired_rows,
+    everything,
+    keep_open,
+    moved_on,
+    open_inputs,
 )
-from controller.preparing.objects import existing, read_metadata, read_or_empty, read_table, table_key, write_table
-from controller.preparing.orphans import HELD, must_not_orphan
-from controller.preparing.source_rows import Read, fetch, read_rows
+from controller.preparing.context import Context
+from controller.preparing.heads import Heads, Memory, departures_of, memory_of, policy_of, write_departures
+from controller.preparing.incremental import Increment, read_increment
+from controller.preparing.manifests import RowsManifest, manifest_key, manifest_of, write_manifest
+from controller.preparing.objects import read_metadata, read_or_empty, table_key, write_table
+from controller.preparing.orphans import HELD, may_orphan, must_not_orphan
+from controller.preparing.row_state import RowState, desired_of, keep_base, keep_increment, load
+from controller.preparing.source_rows import Read, Whole, opened, read_rows
 from controller.preparing.spill import ORDER, Spill, sink
 from controller.products import partition
 from controller.products.departures import Departures, Guard, Look, PriceChange, advance, next_look_at
 from controller.products.fields import ID
+from controller.products.masks import MaskBook
+from controller.products.open_rows import Sides, snapshot_at_rest, without
 from controller.products.partition import PARTITION, SlotRange
 from controller.products.rules import RuleFinding
 from controller.products.tables import NARROW, Kind, Leaving, Stage
 from controller.products.tables import REJECTED as REJECTED_SCHEMA
-from controller.sources.spool import Spool
 from controller.stores.local import storage_fault
 
 SUPERSEDED_MAX = 16
 SAMPLES_MAX = 10
 HEAD_BYTES = 1 << 16
 CHECKS = "checks"
-_PLACED = (ID, "_group_hash")
+_GROUPED = (ID, "_group_hash", "_slot")
 REFUSALS = frozenset(
     {
         "SourceUnreachable",
@@ -78,51 +87,128 @@ class Seen:
 class Rows:
     """What the source wants, wherever it came from, and the head that will stand for it."""
 
-    narrow: pl.DataFrame
+    inputs: Inputs
     stays: pl.DataFrame
     findings: list[RuleFinding]
     rejected: str | None
     complete: bool
     head: RefreshHead
+    manifest: RowsManifest | None
+    """To be written once it is known what is not at rest; None where the head names what stands for the rows."""
 
 
 def refresh(request: RefreshRequest, credentials: SourceCredentials, context: Context) -> RefreshResult:
-    heads = Heads.load(context.store, request.partitions)
-    rows = _read(request, credentials, context, heads) if request.read else _again(request, context, heads)
-    return RefreshResult(refused=rows) if isinstance(rows, RefusedRead) else _compare(request, context, heads, rows)
+    rows = _read(request, credentials, context) if request.read else _again(request, context)
+    return RefreshResult(refused=rows) if isinstance(rows, RefusedRead) else _compare(request, context, rows)
 
 
-def _read(
-    request: RefreshRequest, credentials: SourceCredentials, context: Context, heads: Heads
-) -> Rows | RefusedRead:
+def _read(request: RefreshRequest, credentials: SourceCredentials, context: Context) -> Rows | RefusedRead:
     digest = None
     scratch = context.store.spool_directory()
     with Spill(scratch) as spill:
         try:
-            with Spool(scratch, request.limits.source_bytes_max) as spooled:
-                version = fetch(request, credentials, context, spooled)
+            with opened(request, credentials, context) as (spooled, version):
                 digest = spooled.digest
+                seen = Seen(digest, version)
                 quiet = _quiet(request, digest, version)
                 if quiet is not None:
-                    return _again(quiet, context, heads)
+                    return _again(quiet, context)
                 _refuse_older(request, digest, version)
-                read = read_rows(request.items, spooled, spill, request.limits.line_bytes_max)
-            _must_be_enough(request, read)
-            must_not_orphan(
-                request.items.variants,
-                heads.snapshot,
-                departures_of(context.store, request.previous),
-                read.accepted,
-                _stays(request.items, read.rejected),
-                spill.rows(),
-            )
+                changed = _changes(request, context, spooled, seen, spill)
+                if changed is not None:
+                    return changed
+                book = MaskBook()
+                read = read_rows(request.items, spooled, spill, request.limits.line_bytes_max, book)
+                _must_be_enough(request, read.rows, read.accepted.height + read.rejected.height)
+                heads = Heads.load(context.store, request.partitions)
+                must_not_orphan(
+                    request.items.variants,
+                    heads.snapshot,
+                    departures_of(context.store, request.previous),
+                    read.accepted,
+                    _stays(request.items, read.rejected),
+                    spill.rows(),
+                )
+                return _placed(request, context, read, spill.rows(), seen, spooled, book, heads)
         except Fault as fault:
             if fault.reason not in REFUSALS:
                 raise
             return RefusedRead(reason=fault.reason, message=fault.message, digest=digest)
         except OSError as error:  # of our own disk: what a source says is a Fault by now
             raise storage_fault(error, "spooling the source") from error
-        return _placed(request, context, heads, read, spill.rows(), Seen(digest, version))
+
+
+def _changes(request: RefreshRequest, context: Context, spooled: Whole, seen: Seen, spill: Spill) -> Rows | None:
+    """Read only what changed, where that is possible."""
+    previous = request.previous
+    indices = {each.index for each in request.partitions}
+    if previous is None or previous.configuration_digest != request.configuration_digest:
+        return None
+    manifest = manifest_of(context.store, previous)
+    if manifest is None or indices != {each.index for each in previous.partitions}:
+        return None
+    state = load(context.store, manifest)
+    found = read_increment(request, context, spooled, state, spill)
+    if found is None:
+        return None
+    inputs = open_inputs(context.store, manifest, request.partitions)
+    inputs = inputs or all_inputs(context.store, previous, request.partitions)
+    if _misplaced(inputs.sides) or may_orphan(request.items.variants, state.rows, inputs.sides, found):
+        return None
+    _must_be_enough(request, found.read.rows, found.valid + found.read.rejected.height)
+    return _followed(request, context, state, found, inputs, spill.rows(), seen)
+
+
+def _followed(
+    request: RefreshRequest,
+    context: Context,
+    state: RowState,
+    found: Increment,
+    inputs: Inputs,
+    texts: pl.LazyFrame,
+    seen: Seen,
+) -> Rows:
+    """Place the changed rows, and write them beside the others."""
+    assert request.previous is not None
+    placed = found.accepted.with_columns(_homes_of_changed(request, state, found, inputs))
+    following = keep_increment(request, context, state, placed, texts, found.dead, found.book)
+    counts = np.bincount(following.rows.column("partitions")[following.rows.alive], minlength=256)
+    named = tuple(
+        PartitionDesired(index=each.index, desired=each.desired, rows=int(counts[each.index]))
+        for each in request.previous.partitions
+    )
+    rejected = _write_rejected(request, context, found.read)
+    head = _head(request, seen, named, found.read.rows, found.valid)
+    moved = moved_on(
+        inputs,
+        placed,
+        found.replaced,
+        found.gone,
+        context.store,
+        request.partitions,
+        request.previous.sequence,
+    )
+    stays = _stays(request.items, found.read.rejected)
+    return Rows(moved, stays, found.read.findings, rejected, found.read.complete, head, following.manifest)
+
+
+def _homes_of_changed(request: RefreshRequest, state: RowState, found: Increment, inputs: Inputs) -> pl.Series:
+    """Place changed rows as `_homes` would, from what is not at rest and the rows that share a group with them."""
+    changed = found.accepted
+    if len(request.partitions) == 1:
+        index = request.partitions[0].index
+        return pl.Series(PARTITION, [index], dtype=pl.UInt16).new_from_index(0, changed.height).alias(PARTITION)
+    sides = inputs.sides
+    groups = changed.get_column("_group_hash").drop_nulls().unique().to_numpy()
+    together = np.flatnonzero(np.isin(state.rows.column("groups"), groups) & state.rows.alive).astype(np.int32)
+    resting = state.rows.narrow(together) if not inputs.whole else found.gone.clear()
+    resting = resting.join(sides.desired, on=[ID, PARTITION], how="anti", maintain_order="left")
+    held = pl.concat([sides.snapshot.filter("at_meta"), snapshot_at_rest(resting, 0)])
+    others = pl.concat([sides.desired.select(*_GROUPED), resting.select(*_GROUPED)])
+    rows = pl.concat([changed.select(*_GROUPED), without(others, changed)])
+    before = pl.concat([found.replaced.select(*NARROW, PARTITION), sides.desired])
+    placed = partition.homes(before.select(ID, PARTITION, group_hash="_group_hash"))
+    return partition.assign(rows, partition.homes(held), placed, _ranges(request)).head(changed.height)
 
 
 def _quiet(request: RefreshRequest, digest: str, version: Version) -> RefreshRequest | None:
@@ -156,37 +242,53 @@ def _earlier(one: str | None, other: str | None) -> bool:
         return False
 
 
-def _must_be_enough(request: RefreshRequest, read: Read) -> None:
+def _must_be_enough(request: RefreshRequest, rows: int, readable: int) -> None:
     evidence = request.items.evidence
-    readable = read.accepted.height + read.rejected.height
     if readable == 0:
         raise Fault(
             "SourceMalformed", Disposition.RETRY, "no row of the source can be read; check format and delimiter"
         )
-    if read.rows < evidence.min_rows:
-        message = f"the source has {read.rows} rows, evidence.minRows asks for {evidence.min_rows}"
+    if rows < evidence.min_rows:
+        message = f"the source has {rows} rows, evidence.minRows asks for {evidence.min_rows}"
         raise Fault("SourceTooSmall", Disposition.RETRY, message)
     before = request.previous.rows if request.previous else 0
     limit = evidence.max_shrink_percent
-    if limit is not None and (before - read.rows) * 100 > limit * before:
-        message = f"the source has {read.rows} rows after {before}; evidence.maxShrinkPercent allows {limit} % less"
+    if limit is not None and (before - rows) * 100 > limit * before:
+        message = f"the source has {rows} rows after {before}; evidence.maxShrinkPercent allows {limit} % less"
         raise Fault("SourceTooSmall", Disposition.RETRY, message)
-    if read.rows > request.limits.rows_max:
+    if rows > request.limits.rows_max:
         raise Fault("SourceMalformed", Disposition.RETRY, f"the source has more than {request.limits.rows_max} rows")
 
 
 def _placed(
-    request: RefreshRequest, context: Context, heads: Heads, read: Read, texts: pl.LazyFrame, seen: Seen
+    request: RefreshRequest,
+    context: Context,
+    read: Read,
+    texts: pl.LazyFrame,
+    seen: Seen,
+    spooled: Whole,
+    book: MaskBook,
+    heads: Heads,
 ) -> Rows:
     """Give every accepted row its partition, and write the tables."""
-    narrow = read.accepted.with_columns(_homes(request, context, heads, read.accepted))
-    named = _write_partitions(request, context, texts, narrow, ORDER)
+    placed = read.accepted.with_columns(_homes(request, context, heads, read.accepted))
+    named = _write_partitions(request, context, texts, placed, ORDER)
     rejected = _write_rejected(request, context, read)
+    manifest = None
+    if placed.height >= request.limits.incremental_rows_min:
+        manifest = keep_base(request, context, spooled, read, placed, named, book)
+    head = _head(request, seen, named, read.rows, read.accepted.height)
+    inputs = everything(placed.select(*NARROW, PARTITION), heads)
+    return Rows(inputs, _stays(request.items, read.rejected), read.findings, rejected, read.complete, head, manifest)
+
+
+def _head(
+    request: RefreshRequest, seen: Seen, named: tuple[PartitionDesired, ...], rows: int, valid: int
+) -> RefreshHead:
     previous = request.previous
     before = (previous.digest, *previous.superseded_digests) if previous else ()
     superseded = dict.fromkeys(each for each in before if each != seen.digest)
-    invalid = read.rows - read.accepted.height
-    head = RefreshHead(
+    return RefreshHead(
         sequence=request.sequence,
         read_at=request.now,
         digest=seen.digest,
@@ -196,12 +298,10 @@ def _placed(
         partitions=named,
         departures=previous.departures if previous else None,
         superseded_digests=tuple(superseded)[:SUPERSEDED_MAX],
-        rows=read.rows,
-        valid=read.accepted.height,
-        invalid=invalid,
+        rows=rows,
+        valid=valid,
+        invalid=rows - valid,
     )
-    stays = _stays(request.items, read.rejected)
-    return Rows(narrow.select(*NARROW, PARTITION), stays, read.findings, rejected, read.complete, head)
 
 
 def _stays(entry: ItemsEntry, rejected: pl.DataFrame) -> pl.DataFrame:
@@ -238,34 +338,43 @@ def _write_partitions(
 def _homes(request: RefreshRequest, context: Context, heads: Heads, rows: pl.DataFrame) -> pl.Series:
     """Place every row. What the last refresh placed counts as far as its partitions still exist."""
     held = partition.homes(heads.snapshot.filter("at_meta"))
-    indices = {each.index for each in request.partitions}
-    earlier = [each for each in request.previous.partitions if each.index in indices] if request.previous else []
-    placed = [in_partition(read_table(context.store, each.desired, _PLACED), each.index) for each in earlier]
-    known = (
-        pl.concat(placed)
-        if placed
-        else pl.DataFrame(schema={ID: pl.String, "_group_hash": pl.UInt64, PARTITION: pl.UInt16})
-    )
-    ranges = [SlotRange(each.index, each.slot_from, each.slot_to) for each in request.partitions]
-    return partition.assign(rows, held, partition.homes(known.rename({"_group_hash": "group_hash"})), ranges)
+    placed = pl.DataFrame(schema={ID: pl.String, "_group_hash": pl.UInt64, PARTITION: pl.UInt16})
+    if request.previous is not None:
+        indices = {each.index for each in request.previous.partitions}
+        earlier = [each for each in request.partitions if each.index in indices]
+        if earlier:
+            placed = desired_rows(context.store, request.previous, earlier).select(*_GROUPED[:2], PARTITION)
+    return partition.assign(rows, held, partition.homes(placed.rename({"_group_hash": "group_hash"})), _ranges(request))
 
 
-def _again(request: RefreshRequest, context: Context, heads: Heads) -> Rows:
+def _ranges(request: RefreshRequest) -> list[SlotRange]:
+    return [SlotRange(each.index, each.slot_from, each.slot_to) for each in request.partitions]
+
+
+def _again(request: RefreshRequest, context: Context) -> Rows:
     """Take the rows of the last accepted read once more."""
     previous = request.previous
     if previous is None:
         raise Fault("PreparingFailed", Disposition.DEFECT, "there is no accepted read yet that could be compared again")
     memory = memory_of(context.store, previous)
     rejected = read_or_empty(context.store, memory.rejected, REJECTED_SCHEMA)
-    narrow = pl.concat(
-        in_partition(read_or_empty(context.store, each.desired, NARROW), each.index) for each in previous.partitions
-    )
-    head = previous
-    indices = {each.index for each in request.partitions}
-    if indices != {each.index for each in previous.partitions} or _misplaced(narrow, heads):
-        head, narrow = _moved(request, context, heads, previous, narrow)
     stays = _stays(request.items, rejected)
-    return Rows(narrow, stays, _findings_again(context, memory.rejected), memory.rejected, memory.complete, head)
+    findings = _findings_again(context, memory.rejected)
+    same = {each.index for each in request.partitions} == {each.index for each in previous.partitions}
+    manifest = manifest_of(context.store, previous)
+    inputs = open_inputs(context.store, manifest, request.partitions) if same else None
+    head, written = previous, None
+    if inputs is None:
+        heads = Heads.load(context.store, request.partitions)
+        earlier = [Partition(index=each.index, slot_from=0, slot_to=0) for each in previous.partitions]
+        inputs = everything(desired_rows(context.store, previous, earlier), heads)
+        written = manifest
+    if not same or _misplaced(inputs.sides):
+        heads = Heads.load(context.store, request.partitions)
+        earlier = [Partition(index=each.index, slot_from=0, slot_to=0) for each in previous.partitions]
+        head, narrow = _moved(request, context, heads, previous, desired_rows(context.store, previous, earlier))
+        inputs, written = everything(narrow, heads), None
+    return Rows(inputs, stays, findings, memory.rejected, memory.complete, head, written)
 
 
 def _findings_again(context: Context, rejected: str | None) -> list[RuleFinding]:
@@ -276,10 +385,10 @@ def _findings_again(context: Context, rejected: str | None) -> list[RuleFinding]
     return [RuleFinding(each.rule, each.level, each.count, each.message, each.sample_ids) for each in counts]
 
 
-def _misplaced(narrow: pl.DataFrame, heads: Heads) -> bool:
+def _misplaced(sides: Sides) -> bool:
     """Tell whether Meta holds an item elsewhere than the last refresh placed it."""
-    held = heads.snapshot.filter("at_meta").select(ID, held_at=PARTITION)
-    both = narrow.select(ID, PARTITION).join(held, on=ID, how="inner", maintain_order="none")
+    held = sides.snapshot.filter("at_meta").select(ID, held_at=PARTITION)
+    both = sides.desired.select(ID, PARTITION).join(held, on=ID, how="inner", maintain_order="none")
     return bool(both.select((pl.col(PARTITION) != pl.col("held_at")).any()).item())
 
 
@@ -288,34 +397,38 @@ def _moved(
 ) -> tuple[RefreshHead, pl.DataFrame]:
     """Place the rows of the last read anew, because the partitions or the homes are others now."""
     narrow = narrow.with_columns(_homes(request, context, heads, narrow))
-    texts = pl.concat(
-        pl.scan_parquet(existing(context.store, each.desired), glob=False) for each in previous.partitions
+    texts = [desired_of(context.store, previous, each.index) for each in previous.partitions]
+    named = _write_partitions(
+        request, context, pl.concat([each for each in texts if each is not None], how="diagonal"), narrow, ID
     )
-    named = _write_partitions(request, context, texts, narrow, ID)
     return previous.model_copy(update={"partitions": named}), narrow
 
 
-def _compare(request: RefreshRequest, context: Context, heads: Heads, rows: Rows) -> RefreshResult:
+def _compare(request: RefreshRequest, context: Context, rows: Rows) -> RefreshResult:
+    sides = rows.inputs.sides
     outcome = advance(
         departures_of(context.store, request.previous),
         memory_of(context.store, request.previous).generations,
-        heads.snapshot.filter("at_meta").unique(ID, keep="first", maintain_order=True),
-        rows.narrow,
+        sides.snapshot.filter("at_meta").unique(ID, keep="first", maintain_order=True),
+        sides.desired,
         rows.stays,
-        _guard(request.guard, heads),
+        _guard(request.guard, rows.inputs),
         Look(request.now, rows.complete, request.interval),
         request.catalog_id,
     )
     memory = Memory(outcome.generations, rows.rejected, rows.complete)
     key = write_departures(context.store, request.prefix, outcome.table, memory)
-    head = rows.head.model_copy(update={"departures": key})
     policy = policy_of(request.guard)
-    pending = pending_of(request.partitions, heads, rows.narrow, outcome.table, policy, request.now)
+    keeps = rows.manifest is not None
+    found = compared(rows.inputs, outcome.table, request.partitions, policy, request.now, keep_open=keeps)
+    head = rows.head.model_copy(update={"departures": key})
+    if rows.manifest is not None:
+        head = _published(request, context, rows.manifest, found, head)
     return RefreshResult(
         head=head,
-        pending=pending,
+        pending=found.pending,
         checks=tuple(_rule_count(each) for each in rows.findings),
-        held=_held(request, context, outcome, heads),
+        held=_held(request, context, outcome, rows.inputs),
         watching=outcome.watching,
         newly_leaving=outcome.newly_leaving,
         newly_unsellable=outcome.newly_unsellable,
@@ -324,8 +437,18 @@ def _compare(request: RefreshRequest, context: Context, heads: Heads, rows: Rows
     )
 
 
-def _guard(policy: GuardPolicy, heads: Heads) -> Guard:
-    now_at_meta = int(heads.snapshot.get_column("at_meta").sum())
+def _published(
+    request: RefreshRequest, context: Context, manifest: RowsManifest, found: Compared, head: RefreshHead
+) -> RefreshHead:
+    """Write the manifest that stands for the rows of every partition."""
+    kept = keep_open(context, request.prefix, found, manifest.identity, request.partitions)
+    key = manifest_key(request.prefix, "rows", "all")
+    write_manifest(context.store, key, replace(manifest, open=kept))
+    named = tuple(each.model_copy(update={"desired": key}) for each in head.partitions)
+    return head.model_copy(update={"partitions": named})
+
+
+def _guard(policy: GuardPolicy, inputs: Inputs) -> Guard:
     prices = policy.max_price_change
     return Guard(
         max_delete_percent=policy.max_delete_percent,
@@ -335,12 +458,12 @@ def _guard(policy: GuardPolicy, heads: Heads) -> Guard:
         price_change=PriceChange(prices.percent, prices.of_items_percent) if prices is not None else None,
         counted_leaving=policy.counted_leaving_24h,
         counted_unsellable=policy.counted_unsellable_24h,
-        items=policy.items_max_7d or now_at_meta,
+        items=policy.items_max_7d or at_meta(inputs),
         approved=frozenset(policy.approved_digests),
     )
 
 
-def _held(request: RefreshRequest, context: Context, outcome: Departures, heads: Heads) -> Held | None:
+def _held(request: RefreshRequest, context: Context, outcome: Departures, inputs: Inputs) -> Held | None:
     if outcome.held_digest is None:
         return None
     key = f"{request.prefix}/held-{outcome.held_digest.removeprefix('sha256:')}.txt"
@@ -352,7 +475,7 @@ def _held(request: RefreshRequest, context: Context, outcome: Departures, heads:
         leaving=int((kinds == Leaving.LEAVING).sum()),
         unsellable=int((kinds == Leaving.UNSELLABLE).sum()),
         prices=int((kinds == Leaving.PRICE).sum()),
-        of=_guard(request.guard, heads).items,
+        of=_guard(request.guard, inputs).items,
         sample_ids=outcome.held_ids[:SAMPLES_MAX],
         ids=key,
     )

@@ -3,9 +3,11 @@
 The bytes go through in blocks. What stays of a block are its mapped values and hashes.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import polars as pl
 
@@ -15,17 +17,25 @@ from controller.ports.preparing import RefreshRequest, SourceCredentials
 from controller.ports.sources import Version
 from controller.preparing.context import Context
 from controller.preparing.spill import ORDER, Spill
-from controller.products import mapping, rules
+from controller.products import mapping, reading, rules
+from controller.products.advice import Rule
 from controller.products.fields import ID
 from controller.products.fingerprints import group_hash, row_hash, slot, static_hash
+from controller.products.masks import MaskBook
+from controller.products.prints import MASK
+from controller.products.raw import UnsuitableError
 from controller.products.records import LINE, Findings
 from controller.products.rules import REJECTED, RuleFinding
+from controller.products.shapes import HEAD_BYTES, shape_of
 from controller.products.tables import NARROW, conform
 from controller.products.tables import REJECTED as REJECTED_SCHEMA
 from controller.sources import fetching, readers
+from controller.sources.direct import Direct
 from controller.sources.spool import Spool
 
 SAMPLES_MAX = 10
+SAMPLE_BYTES = 1 << 20
+"""Enough for the rows that a mapping looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +47,61 @@ class Read:
     findings: list[RuleFinding]
     complete: bool
     rows: int
+    columns: tuple[str, ...]
+    repeated: pl.Series
+    """Ids that came more than once."""
+    others: pl.Series
+    """Ids of the rows that were not accepted."""
+    marked: pl.DataFrame
+    """Id, line and set of broken rules of all rows."""
+    readable: bool
+    """Every record was one."""
 
 
-def fetch(request: RefreshRequest, credentials: SourceCredentials, context: Context, spooled: Spool) -> Version:
-    reader = context.http(request.allowed_networks)
-    scratch = context.store.spool_directory()
-    return fetching.fetch(request.items, credentials, reader, request.source_roots, spooled, scratch)
+class Bytes(Protocol):
+    """Bytes of a read, or of a part of it."""
+
+    def pieces(self) -> Iterator[bytes]: ...
+
+    def head(self, size: int) -> bytes: ...
 
 
-def read_rows(entry: ItemsEntry, spooled: Spool, spill: Spill, line_bytes_max: int) -> Read:
+class Whole(Bytes, Protocol):
+    """Bytes of a read."""
+
+    size: int
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def descriptor(self) -> int: ...
+
+
+class LineMap(Protocol):
+    """Lines of chosen records, counted in the whole source."""
+
+    def actual(self, lines: pl.Series) -> pl.Series: ...
+
+    def of(self, findings: Findings) -> Findings: ...
+
+
+@contextlib.contextmanager
+def opened(
+    request: RefreshRequest, credentials: SourceCredentials, context: Context
+) -> Iterator[tuple[Spool | Direct, Version]]:
+    """Yield the bytes of the source. Plain text on a volume is read in place; everything else is spooled."""
+    with fetching.in_place(request.items, request.source_roots, request.limits.source_bytes_max) as direct:
+        if direct is not None:
+            yield direct, Version(direct.version, None)
+            direct.must_be_unchanged()
+            return
+    reader, scratch = context.http(request.allowed_networks), context.store.spool_directory()
+    with Spool(scratch, request.limits.source_bytes_max) as spooled:
+        yield spooled, fetching.fetch(request.items, credentials, reader, request.source_roots, spooled, scratch)
+
+
+def read_rows(entry: ItemsEntry, spooled: Spool | Direct, spill: Spill, line_bytes_max: int, book: MaskBook) -> Read:
     """Parse, map, check. What a row is called stays with it as its line."""
     findings = Findings()
     shape = readers.shape(entry.format, spooled)
@@ -59,18 +115,76 @@ def read_rows(entry: ItemsEntry, spooled: Spool, spill: Spill, line_bytes_max: i
         return readers.open_rows(shape, spooled, Findings(), line_bytes_max).frames
 
     blocks = itertools.chain(first, frames)
-    checked = list(_checked(plan.assembly.frames(blocks, again), plan, entry, spill)) if plan else []
+    checked = list(_checked(plan.assembly.frames(blocks, again), plan, entry, spill, book)) if plan else []
     if not any(frame.height for frame, _ in checked) and not findings.bad_rows:
         raise Fault("SourceEmpty", Disposition.RETRY, "the source has no rows; nothing was changed")
     if not checked:
         raise Fault("SourceMalformed", Disposition.RETRY, "no row can be read; check format and delimiter")
     whole = pl.concat([frame for frame, _ in checked])
     left = plan.assembly.findings() if plan else []
-    named = [*rules.merge([*(each for _, found in checked for each in found), *left]), *_guessed(spooled)]
-    return _separated(whole, named, findings, entry)
+    merged = rules.merge([each for _, found in checked for each in found])
+    named = [*_in_order(merged, plan), *left, *_guessed(spooled)]
+    return _separated(whole, named, findings, entry, opened.columns)
 
 
-def _guessed(spooled: Spool) -> list[RuleFinding]:
+def read_candidates(
+    entry: ItemsEntry,
+    chosen: Bytes,
+    spill: Spill,
+    line_bytes_max: int,
+    book: MaskBook,
+    columns: tuple[str, ...],
+    plan: mapping.MappingPlan,
+    lines: LineMap,
+) -> Read:
+    """Parse, map and check some records of a source whose others are known.
+
+    Raises UnsuitableError where these rows cannot be understood without the others.
+    """
+    findings = Findings()
+    shape = shape_of(entry.format, chosen.head(HEAD_BYTES))
+    frames = reading.read(chosen.pieces(), shape, findings, line_bytes_max=line_bytes_max)
+    checked = []
+    rows = plan.assembly.frames(_with_columns(frames, columns), _never_again)
+    for frame, found in _checked(rows, plan, entry, spill, book):
+        checked.append((frame.with_columns(lines.actual(frame.get_column(LINE))), found))
+    if not checked:
+        raise UnsuitableError
+    whole = pl.concat([frame for frame, _ in checked])
+    named = _in_order(rules.merge([each for _, found in checked for each in found]), plan)
+    return _separated(whole, named, lines.of(findings), entry, columns)
+
+
+def _in_order(found: list[RuleFinding], plan: mapping.MappingPlan | None) -> list[RuleFinding]:
+    """Order findings as the rules stand, whatever the order of the rows."""
+    places = {rule.name: place for place, rule in enumerate(rules.rules_for(plan.fields) if plan else ())}
+    return sorted(found, key=lambda each: places[each.rule])
+
+
+def rules_of(entry: ItemsEntry, columns: tuple[str, ...]) -> list[Rule]:
+    """The rules that rows with these columns are checked by."""
+    return rules.rules_for(mapping.plan(entry, columns).fields)
+
+
+def plan_of(entry: ItemsEntry, columns: tuple[str, ...], spooled: Bytes, line_bytes_max: int) -> mapping.MappingPlan:
+    """Plan as `read_rows` does, with the first rows of the source."""
+    shape = shape_of(entry.format, spooled.head(HEAD_BYTES))
+    start = reading.read(iter([spooled.head(SAMPLE_BYTES)]), shape, Findings(), line_bytes_max=line_bytes_max)
+    return mapping.plan(entry, columns, next(start, None))
+
+
+def _never_again() -> Iterable[pl.DataFrame]:
+    raise UnsuitableError  # what looks at its rows twice does not take them record by record
+
+
+def _with_columns(frames: Iterable[pl.DataFrame], columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+    for frame in frames:
+        if not set(frame.columns) <= {*columns, LINE}:
+            raise UnsuitableError  # a field that no object had before
+        yield frame
+
+
+def _guessed(spooled: Spool | Direct) -> list[RuleFinding]:
     if not spooled.encoding.guessed:
         return []
     name = spooled.encoding.name
@@ -79,15 +193,17 @@ def _guessed(spooled: Spool) -> list[RuleFinding]:
 
 
 def _checked(
-    frames: Iterable[pl.DataFrame], plan: mapping.MappingPlan, entry: ItemsEntry, spill: Spill
+    frames: Iterable[pl.DataFrame], plan: mapping.MappingPlan, entry: ItemsEntry, spill: Spill, book: MaskBook
 ) -> Iterator[tuple[pl.DataFrame, list[RuleFinding]]]:
     """Map, normalise, check and hash block by block. The rows go to the spill; only narrow columns are returned."""
     named = rules.rules_for(plan.fields, plan.hints)
     for frame in frames:
         mapped = mapping.apply(frame, plan, keep=(LINE,))
         mapped = rules.normalise(mapped, entry.currency, decimal_comma=plan.decimal_comma)
-        checked, found = rules.check(mapped, named)
-        yield spill.add(_hashed(checked, plan.fields)).select(*NARROW, LINE, REJECTED, ORDER), found
+        flags = rules.flags_of(mapped, named)
+        checked, found = rules.check(mapped, named, flags)
+        narrow = spill.add(_hashed(checked, plan.fields)).select(*NARROW, LINE, REJECTED, ORDER)
+        yield narrow.with_columns(book.number(flags).alias(MASK)), found
 
 
 def _hashed(rows: pl.DataFrame, fields: list[str]) -> pl.DataFrame:
@@ -96,7 +212,9 @@ def _hashed(rows: pl.DataFrame, fields: list[str]) -> pl.DataFrame:
     )
 
 
-def _separated(whole: pl.DataFrame, found: list[RuleFinding], findings: Findings, entry: ItemsEntry) -> Read:
+def _separated(
+    whole: pl.DataFrame, found: list[RuleFinding], findings: Findings, entry: ItemsEntry, columns: tuple[str, ...]
+) -> Read:
     """Tell accepted from rejected rows; of rows with one id, keep one and name the others."""
     twice = rules.duplicates(whole.select(ID, LINE, REJECTED, ORDER))
     found = [*found, *_duplicate_finding(twice), *_malformed_finding(findings)]
@@ -116,6 +234,11 @@ def _separated(whole: pl.DataFrame, found: list[RuleFinding], findings: Findings
         findings=found,
         complete=findings.complete and not unnamed,
         rows=whole.height + findings.bad_rows,
+        columns=columns,
+        repeated=twice.get_column(ID),
+        others=whole.filter(~fit | again).get_column(ID).drop_nulls(),
+        marked=whole.select(ID, LINE, MASK),
+        readable=findings.bad_rows == 0 and not findings.resynchronised,
     )
 
 

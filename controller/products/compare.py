@@ -94,10 +94,24 @@ def compare(
     )
 
 
+def at_rest() -> pl.Expr:
+    """Rows of which nothing has to be known but that they are there: both sides say the same, and nothing waits."""
+    same = pl.col("in_source") & pl.col("at_meta") & ~pl.col("untested") & (pl.col("state") == State.ACKNOWLEDGED)
+    return (same & pl.col("answered_hash").is_null() & pl.col("kind").is_null()).fill_null(value=False)
+
+
 def counts(compared: pl.LazyFrame) -> dict[int, Counts]:
     """Count per partition. Deletions that the next full send could not carry out are not pending."""
+    return as_counts(counted(compared).collect())
+
+
+def as_counts(found: pl.DataFrame) -> dict[int, Counts]:
+    return {row.pop(PARTITION): Counts(**row) for row in found.iter_rows(named=True)}
+
+
+def counted(compared: pl.LazyFrame) -> pl.LazyFrame:
     waiting = pl.col("untested") & ~pl.col("drop") & ~_substitutable() & pl.col("answered")
-    found = (
+    return (
         compared.group_by(PARTITION, maintain_order=True)
         .agg(
             creations=pl.col("creation").sum(),
@@ -111,9 +125,7 @@ def counts(compared: pl.LazyFrame) -> dict[int, Counts]:
         )
         .with_columns(deletions=pl.when("blocked").then(0).otherwise(pl.col("deletions")))
         .drop("blocked")
-        .collect()
     )
-    return {row.pop(PARTITION): Counts(**row) for row in found.iter_rows(named=True)}
 
 
 def any_pending(fields: Iterable[str]) -> pl.Expr:

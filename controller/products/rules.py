@@ -127,10 +127,17 @@ def rules_for(columns: list[str], hints: Mapping[str, str] | None = None) -> lis
     return [replace(rule, message=rule.message + hints.get(rule.name, "")) for rule in found]
 
 
-def check(frame: pl.DataFrame, rules: list[Rule]) -> tuple[pl.DataFrame, list[RuleFinding]]:
-    """Add `_rejected` (names of broken Error rules joined by a comma, or null) and count what each rule found."""
+def flags_of(frame: pl.DataFrame, rules: list[Rule]) -> pl.DataFrame:
+    """Return one column per rule: true where it is broken."""
     broken = [rule.broken.fill_null(value=False).alias(rule.name) for rule in rules]
-    flags = frame.lazy().select(broken).collect()  # lazily: what several rules ask is asked once
+    return frame.lazy().select(broken).collect()  # lazily: what several rules ask is asked once
+
+
+def check(
+    frame: pl.DataFrame, rules: list[Rule], flags: pl.DataFrame | None = None
+) -> tuple[pl.DataFrame, list[RuleFinding]]:
+    """Add `_rejected` (names of broken Error rules joined by a comma, or null) and count what each rule found."""
+    flags = flags_of(frame, rules) if flags is None else flags
     counts = dict(zip(flags.columns, flags.sum().row(0), strict=True)) if flags.width else {}
     findings = [
         RuleFinding(rule.name, rule.level, counts[rule.name], rule.message, _samples(frame, flags[rule.name]))

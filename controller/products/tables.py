@@ -22,8 +22,11 @@ import polars as pl
 
 from controller.products.fields import ID, VOLATILE
 
-VERSION: Final = 1
-"""Of every table; stands in the name of its file. A reader accepts its own and older ones."""
+VERSION: Final = 2
+"""Of every table; stands in the name of its file. A reader accepts its own and older ones.
+
+2: tables may be parts of a manifest, and then hold only some of the rows.
+"""
 
 INSTANT: Final = pl.Datetime("us", "UTC")
 
@@ -40,6 +43,7 @@ class Kind(StrEnum):
     DEPARTURES = "departures"
     SENT = "sent"
     DELETES = "deletes"
+    OPEN = "open"
 
 
 class State(StrEnum):

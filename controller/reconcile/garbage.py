@@ -3,9 +3,14 @@
 A step's folder is kept while the ledger names anything in it, while its operation holds a claim, or while it is young:
 it goes only when it was seen unreferenced for longer than any step, answer or hand-over can take. What this process
 saw is not remembered over a restart; then the waiting starts anew.
+
+A named object may be a manifest, whose parts lie in the folders of earlier steps: those are kept one by one. While a
+manifest cannot be read, nothing goes.
 """
 
+import json
 import logging
+import re
 from datetime import datetime, timedelta
 
 from controller.api.v1alpha1.catalog_ledger import LedgerContent
@@ -20,6 +25,8 @@ FETCH_WINDOW = timedelta(hours=1)
 """Longest time in which a reader may still hold a name that is no longer in the ledger."""
 EPOCHS_KEPT = 2
 KEYS_PER_DELETE = 500
+MANIFEST = re.compile(r"(rows|snapshot)-v\d+-[^/]*\.json")
+"""Names of objects that are made of several (controller.preparing.manifests writes them)."""
 
 
 class Garbage:
@@ -42,7 +49,11 @@ class Garbage:
     async def _collect(self, catalog_id: str, ledger: LedgerContent, now: datetime) -> None:
         prefix = catalog_prefix(catalog_id)
         keys = await self._context.store.keys(f"{prefix}/")
-        kept = {folder_of(key) for key in references(ledger)}
+        named = references(ledger)
+        kept = {folder_of(key) for key in named}
+        parts = await self._parts(named)
+        if parts is None:
+            return
         busy = frozenset(transitions.operations_in_flight(ledger))
         epochs = {f"{prefix}/epochs/{ledger.epoch - age:08d}" for age in range(EPOCHS_KEPT)}
         reads = current_reads(ledger)
@@ -50,6 +61,7 @@ class Garbage:
             key
             for key in keys
             if folder_of(key) not in kept
+            and key not in parts
             and key not in epochs
             and not key.startswith(heads_prefix(catalog_id))
             and not busy & frozenset(key.split("/"))
@@ -64,6 +76,29 @@ class Garbage:
         if gone:
             LOG.info("removed what nothing refers to", extra={"catalog": catalog_id, "objects": len(gone)})
         self._unreferenced[catalog_id] = {key: since[key] for key in idle if key not in set(gone)}
+
+    async def _parts(self, named: frozenset[str]) -> frozenset[str] | None:
+        """Keys that the named manifests name; None while one of them cannot be read."""
+        found: set[str] = set()
+        for key in sorted(named):
+            if not MANIFEST.fullmatch(key.rsplit("/", 1)[-1]):
+                continue
+            content = await self._context.store.read(key)
+            try:
+                found |= parts_in(content or b"")
+            except ValueError:
+                LOG.warning("a manifest cannot be read: nothing is removed", extra={"object": key})
+                return None
+        return frozenset(found)
+
+
+def parts_in(content: bytes) -> frozenset[str]:
+    """Keys that a manifest names. Raises ValueError for what is none."""
+    document = json.loads(content)
+    parts = document.get("parts") if isinstance(document, dict) else None
+    if not isinstance(parts, list) or not all(isinstance(each, str) for each in parts):
+        raise ValueError("not a manifest")
+    return frozenset(parts)
 
 
 def folder_of(key: str) -> str:

@@ -9,13 +9,16 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from controller.api.v1alpha1.items import HTTPSource, Source
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import SourceCredentials
 from controller.sources.addresses import target
-from controller.sources.http import HTTPReader
+
+if TYPE_CHECKING:  # a file on a volume needs no HTTP
+    from controller.sources.http import HTTPReader
 
 FILE_BYTES_MAX = 1 << 20
 ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
@@ -43,7 +46,7 @@ class Checksum:
             )
 
 
-def fetch(url: str, source: Source, credentials: SourceCredentials, reader: HTTPReader) -> Checksum:
+def fetch(url: str, source: Source, credentials: SourceCredentials, reader: "HTTPReader") -> Checksum:
     """Read the checksum file and find the line that is about the source's file."""
     own = source.http is not None and _same_origin(url, credentials.url or source.http.url)
     asked = Source(http=HTTPSource(url=url, headers=source.http.headers if own and source.http else ()))

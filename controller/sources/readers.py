@@ -20,7 +20,7 @@ from controller.products import reading
 from controller.products.records import LINE, Findings
 from controller.products.shapes import HEAD_BYTES, Shape, shape_of
 from controller.sources import parquet
-from controller.sources.spool import Spool
+from controller.sources.direct import Delivered
 
 KEPT_BYTES_MAX = 32 << 20
 """A file of this size may be in memory as frames."""
@@ -35,11 +35,11 @@ class Opened:
     frames: Iterable[pl.DataFrame]
 
 
-def shape(declared: FileFormat, spooled: Spool) -> Shape:
+def shape(declared: FileFormat, spooled: Delivered) -> Shape:
     return shape_of(declared, spooled.head(HEAD_BYTES))
 
 
-def open_rows(found: Shape, spooled: Spool, findings: Findings, line_bytes_max: int) -> Opened:
+def open_rows(found: Shape, spooled: Delivered, findings: Findings, line_bytes_max: int) -> Opened:
     """Begin to read. What is unreadable is in `findings` once the frames are exhausted."""
     frames = _frames(found, spooled, findings, line_bytes_max)
     if found.type in _COLUMNS_FIRST:
@@ -64,7 +64,7 @@ def require(columns: Sequence[str], wanted: Sequence[str]) -> None:
         )
 
 
-def _frames(found: Shape, spooled: Spool, findings: Findings, line_bytes_max: int) -> Iterator[pl.DataFrame]:
+def _frames(found: Shape, spooled: Delivered, findings: Findings, line_bytes_max: int) -> Iterator[pl.DataFrame]:
     if found.type is FileType.PARQUET:
         return parquet.read(spooled.path, findings)
     return reading.read(spooled.pieces(), found, findings, line_bytes_max=line_bytes_max)

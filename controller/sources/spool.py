@@ -88,6 +88,10 @@ class Spool:
         self._file, self.size = file, size
 
     @property
+    def descriptor(self) -> int:
+        return self._file.fileno()
+
+    @property
     def path(self) -> Path:
         """A name for readers that need one; it holds while this is open."""
         return Path(f"/proc/self/fd/{self._file.fileno()}")

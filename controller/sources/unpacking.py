@@ -54,7 +54,7 @@ def unpacked(pieces: Iterable[bytes], declared: Compression, scratch: Path) -> I
     """Yield the bytes of the file inside, or the bytes as they are. A zip waits in `scratch` for its directory."""
     stream = _with_first(pieces)
     first = next(stream, b"")
-    kind = _told(first) if declared is Compression.AUTO else declared
+    kind = told(first) if declared is Compression.AUTO else declared
     whole = _chained(first, stream)
     if kind is Compression.NONE:
         yield from whole
@@ -69,7 +69,7 @@ def gunzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
     return _bounded(pieces, lambda counted: _inflated(counted, Compression.GZIP))
 
 
-def _told(first: bytes) -> Compression:
+def told(first: bytes) -> Compression:
     if first.startswith(_EMPTY_ZIP):
         return Compression.ZIP
     return next((kind for kind, magic in MAGIC.items() if first.startswith(magic)), Compression.NONE)

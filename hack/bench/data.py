@@ -1,29 +1,62 @@
 """A merchant's export to measure with: 29 columns, about 885 bytes a row, and the same export some time later.
 
-Deterministic. Ids in three shapes (prefix, leading zeros, hex), descriptions with quotes, newlines and non-ASCII text.
-Later: 2 % of the rows have another price, availability or quantity, 0.2 % another text, 0.5 % are new, 0.3 % are gone.
+Deterministic and streamed. Ids in three shapes (prefix, leading zeros, hex), 3 % of the descriptions with quotes, 2 %
+with line breaks, 10 % with non-ASCII text. Later: 2 % of the rows have another price, availability or quantity, 0.2 %
+another text, 0.5 % are new, 0.3 % are gone; all others are the same bytes in the same order. What was changed is
+counted while it is written, so that a fast answer can be checked.
 """
 
 import csv
-import random
+import io
+import json
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 COLUMNS = (
     *("id", "title", "description", "availability", "condition", "price", "link", "image_link", "brand"),
     *("google_product_category", "fb_product_category", "quantity_to_sell_on_facebook", "sale_price"),
     *("item_group_id", "gender", "color", "size", "age_group", "material", "pattern", "product_type", "gtin", "mpn"),
-    *(
-        "custom_label_0",
-        "custom_label_1",
-        "custom_label_2",
-        "additional_image_link",
-        "shipping_weight",
-        "internal_label",
-    ),
+    *("custom_label_0", "custom_label_1", "custom_label_2"),
+    *("additional_image_link", "shipping_weight", "internal_label"),
 )
-WORDS = ("winter", "coat", "lined", "cotton", "with", "pockets", "Größe", "très", "léger", "and", "warm", "zip", "soft")
+_TEXT = """
+winter coat lined cotton with pockets and warm zip soft wool hood long short slim
+fit classic modern light heavy water proof breathable inner outer seam button collar sleeve cuff
+hem waist belt loop quilted padded feather recycled organic certified made for men women children
+everyday travel city mountain rain snow wind season colour fabric care machine wash cold iron
+low dry clean only imported designed tested quality guarantee return
+"""
+_WORDS = tuple(_TEXT.split())
+_FOREIGN = ["Größe", "très", "léger", "Übergröße", "façon", "日本製", "señal", "žluťoučký"]
 CHANGED_VOLATILE, CHANGED_TEXT, NEW, GONE = 0.02, 0.002, 0.005, 0.003
+_TEXT_WORDS = 72
+_MASK = (1 << 64) - 1
+_SPAN = float(1 << 64)
+ROWS_PER_WRITE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What differs between the two exports."""
+
+    rows: int
+    new: int = 0
+    gone: int = 0
+    volatile: int = 0
+    text: int = 0
+
+    @property
+    def changed(self) -> int:
+        return self.volatile + self.text
+
+
+def mixed(number: int) -> int:
+    """Spread a number over 64 bits (splitmix64)."""
+    number = (number + 0x9E3779B97F4A7C15) & _MASK
+    number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & _MASK
+    return number ^ (number >> 31)
 
 
 def item_id(number: int) -> str:
@@ -32,47 +65,92 @@ def item_id(number: int) -> str:
     return f"{number:09d}" if number % 3 == 1 else f"{number * 2654435761 % 2**32:08x}-{number:x}"
 
 
-def row(number: int, version: int = 1) -> list[str]:
-    rng = random.Random(number)
-    text = " ".join(rng.choices(WORDS, k=58))
-    if rng.random() < 0.03:
-        text = f'A "quoted" part, {text}'
-    if rng.random() < 0.02:
-        text = text.replace(" with ", "\n", 1)
-    cents, quantity = rng.randint(100, 99_999), rng.randint(0, 50)
-    draw = random.Random(f"{number}/{version}").random()
-    if version > 1 and draw < CHANGED_VOLATILE:
+def _text(number: int, draw: int) -> str:
+    words = []
+    for each in range(_TEXT_WORDS):
+        if each % 8 == 0:
+            draw = mixed(draw)
+        words.append(_WORDS[(draw >> (8 * (each % 8)) & 255) % len(_WORDS)])
+    kind = draw % 100
+    if kind < 10:
+        words[kind] = _FOREIGN[draw // 100 % len(_FOREIGN)]
+    elif kind < 13:
+        words[3] = f'"{words[3]}"'
+    elif kind < 15:
+        words[20] += "\n"
+    return f"No. {number}: " + " ".join(words)
+
+
+def fate(number: int) -> str:
+    """What becomes of a row later: gone, volatile, text, or nothing."""
+    draw = mixed(number ^ 0x5DEECE66D) / _SPAN
+    for name, share in (("gone", GONE), ("volatile", CHANGED_VOLATILE), ("text", CHANGED_TEXT)):
+        if draw < share:
+            return name
+        draw -= share
+    return ""
+
+
+def row(number: int, changed: str = "") -> list[str]:
+    draw = mixed(number)
+    text = _text(number, draw)
+    cents, quantity = 100 + draw % 99_900, draw // 99_900 % 51
+    sale = f"{cents * 8 // 10 / 100:.2f} EUR" if draw >> 60 == 0 else ""
+    if changed == "volatile":
         cents, quantity = cents + 100, quantity + 1
-    elif version > 1 and draw < CHANGED_VOLATILE + CHANGED_TEXT:
+    elif changed == "text":
         text = f"New: {text}"
     id_ = item_id(number)
     return [
-        *(id_, f"Winter coat {number}", text, "in stock" if quantity else "out of stock", "new"),
-        *(
-            f"{cents / 100:.2f} EUR",
-            f"https://shop.example/products/{id_}?ref=feed",
-            f"https://cdn.shop.example/i/{id_}.jpg",
-        ),
-        *("ACME", "Apparel & Accessories > Clothing > Outerwear", "clothing > coats", str(quantity), ""),
-        *(f"G{number // 5}", "unisex", rng.choice(("red", "blue", "green")), rng.choice("SML"), "adult", "cotton"),
-        *("plain", "Clothing > Coats", f"40{number % 10**11:011d}", f"MPN-{number}", "a", "b", "c"),
-        *(f"https://cdn.shop.example/i/{id_}-2.jpg", "1.2 kg", "winter"),
+        *(id_, f"Winter coat {_WORDS[draw % 50]} {number}", text, "in stock" if quantity else "out of stock", "new"),
+        *(f"{cents / 100:.2f} EUR", f"https://shop.example/products/{id_}?ref=feed&item={draw & 0xFFFFFF:x}"),
+        *(f"https://cdn.shop.example/images/{draw >> 40:x}/{id_}.jpg", ("ACME", "Nordwind", "Zephyr")[draw % 3]),
+        *("Apparel & Accessories > Clothing > Outerwear", "clothing > coats", str(quantity), sale),
+        *(f"G{number // 5}", ("unisex", "male", "female")[draw % 3], ("red", "blue", "green", "black")[draw >> 8 & 3]),
+        *("SML"[draw % 3], "adult", "cotton", "plain", "Clothing > Coats", f"40{number % 10**11:011d}"),
+        *(f"MPN-{number}", "abcdefgh"[draw >> 16 & 7], str(draw >> 20 & 31), f"batch {draw >> 30 & 255}"),
+        *(f"https://cdn.shop.example/images/{draw >> 44:x}/{id_}-2.jpg", f"{draw % 40 / 10} kg", "winter"),
     ]
 
 
-def rows(count: int, version: int = 1) -> Iterator[list[str]]:
+def rows(count: int, version: int = 1) -> Iterator[tuple[str, list[str]]]:
+    """Every row with what became of it; of a row that is gone, only that."""
     for number in range(1, count + 1):
-        if version > 1 and random.Random(f"{number}/gone").random() < GONE:
-            continue
-        yield row(number, version)
+        changed = fate(number) if version > 1 else ""
+        yield changed, ([] if changed == "gone" else row(number, changed))
     if version > 1:
-        yield from (row(count + extra, version) for extra in range(1, int(count * NEW) + 1))
+        for number in range(count + 1, count + 1 + int(count * NEW)):
+            yield "new", row(number)
 
 
-def write(path: Path, count: int, version: int = 1) -> int:
-    """Write an export; return its size in bytes."""
+def write(path: Path, count: int, version: int = 1) -> Truth:
+    """Write an export."""
+    seen = dict.fromkeys(("new", "gone", "volatile", "text"), 0)
+    written = 0
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(rows(count, version))
-    return path.stat().st_size
+        for changed, values in rows(count, version):
+            if changed:
+                seen[changed] += 1
+            if values:
+                writer.writerow(values)
+                written += 1
+            if written % ROWS_PER_WRITE == 0:
+                file.write(text.getvalue())
+                text.seek(0)
+                text.truncate()
+        file.write(text.getvalue())
+    return Truth(rows=written, **seen)
+
+
+def prepare(directory: Path, count: int) -> tuple[Path, Path, Truth]:
+    """Write both exports, or take those that an earlier run left there whole."""
+    first, later, said = (directory / f"{count}-{name}" for name in ("v1.csv", "v2.csv", "truth.json"))
+    if said.exists():
+        return first, later, Truth(**json.loads(said.read_bytes()))
+    write(first, count)
+    truth = write(later, count, version=2)
+    said.write_text(json.dumps(asdict(truth)))
+    return first, later, truth

@@ -1,23 +1,32 @@
-"""The kinds of metacatalog.dev/v1alpha1."""
+"""The kinds of metacatalog.dev/v1alpha1.
 
-from controller.api.resource import Resource
-from controller.api.v1alpha1.catalog import Catalog
-from controller.api.v1alpha1.catalog_ledger import CatalogLedger
-from controller.api.v1alpha1.catalog_shard import CatalogShard
-from controller.api.v1alpha1.deletion_approval import DeletionApproval
-from controller.api.v1alpha1.feed_schedule import FeedSchedule
-from controller.api.v1alpha1.meta_connection import MetaConnection
-from controller.api.v1alpha1.sync_operation import SyncOperation
+They are loaded when they are asked for: a step that needs one model does not build all of them.
+"""
 
-KINDS: tuple[type[Resource], ...] = (
-    MetaConnection,
-    Catalog,
-    CatalogShard,
-    FeedSchedule,
-    SyncOperation,
-    DeletionApproval,
-    CatalogLedger,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from controller.api.resource import Resource
+    from controller.api.v1alpha1.catalog import Catalog
+    from controller.api.v1alpha1.catalog_ledger import CatalogLedger
+    from controller.api.v1alpha1.catalog_shard import CatalogShard
+    from controller.api.v1alpha1.deletion_approval import DeletionApproval
+    from controller.api.v1alpha1.feed_schedule import FeedSchedule
+    from controller.api.v1alpha1.meta_connection import MetaConnection
+    from controller.api.v1alpha1.sync_operation import SyncOperation
+
+    KINDS: tuple[type[Resource], ...]
+
+_MODULES = {
+    "MetaConnection": "meta_connection",
+    "Catalog": "catalog",
+    "CatalogShard": "catalog_shard",
+    "FeedSchedule": "feed_schedule",
+    "SyncOperation": "sync_operation",
+    "DeletionApproval": "deletion_approval",
+    "CatalogLedger": "catalog_ledger",
+}
 """Every kind, in the order in which people meet them."""
 
 __all__ = [
@@ -30,3 +39,11 @@ __all__ = [
     "MetaConnection",
     "SyncOperation",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "KINDS":
+        return tuple(__getattr__(each) for each in _MODULES)
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(name)

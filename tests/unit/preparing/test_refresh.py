@@ -275,7 +275,7 @@ def test_a_newer_format_is_refused_by_name(world: World) -> None:
     loaded(world)
     snapshot = world.partitions[0].snapshot
     assert snapshot is not None
-    newer = snapshot.replace("snapshot-v1-", "snapshot-v2-")
+    newer = snapshot.replace("snapshot-v2-", "snapshot-v3-")
     world.store.path(snapshot).rename(world.store.path(newer))
     world.partitions = (world.partitions[0].model_copy(update={"snapshot": newer}),)
     with pytest.raises(Fault) as caught:

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from controller.preparing.objects import read_table
+from controller.preparing.row_state import desired_of
 from controller.preparing.spill import ORDER, Spill, sink
 from tests.unit.preparing.world import World, product, split
 
@@ -41,7 +41,8 @@ def test_a_source_of_several_blocks(tmp_path: Path) -> None:
     result = world.refresh()
     assert result.head is not None
     assert (result.head.rows, result.head.valid, result.head.invalid) == (24_001, 23_999, 2)
-    tables = [read_table(world.store, each.desired) for each in result.head.partitions]
+    found = [desired_of(world.store, result.head, each.index) for each in result.head.partitions]
+    tables = [each.collect() for each in found if each is not None]
     assert [table.height for table in tables] == [each.rows for each in result.head.partitions]
     whole = pl.concat(tables).sort("id")
     assert whole.get_column("id").to_list() == [row["id"] for row in rows if row["id"] != "07000"]

@@ -19,6 +19,7 @@ from controller.ports.preparing import (
     EncodeResult,
     Fate,
     GuardPolicy,
+    Limits,
     Method,
     Partition,
     PayloadFile,
@@ -159,6 +160,7 @@ class World:
         self.entry = items_entry(**entry_changes)
         self.partitions = split(partitions)
         self.guard = guard()
+        self.limits = Limits()
         self.now = START
         self.head: RefreshHead | None = None
         self.last: RefreshResult | None = None
@@ -193,6 +195,7 @@ class World:
             partitions=self.partitions,
             previous=self.head,
             guard=self.guard,
+            limits=self.limits,
             source_roots=self.roots,
         )
         return request.model_copy(update=changes)
@@ -224,6 +227,7 @@ class World:
             partitions=chosen,
             refresh=self.head,
             guard=self.guard,
+            limits=self.limits,
         )
         return request.model_copy(update=changes)
 
@@ -270,6 +274,7 @@ class World:
             deletes=encoded.deletes,
             refresh=self.head,
             guard=self.guard,
+            limits=self.limits,
         )
         result = self.run(request)
         assert isinstance(result, AcknowledgeResult)

@@ -1,6 +1,7 @@
 """What goes from the store, and what never does."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -131,3 +132,28 @@ async def test_another_catalog_is_left_alone(tmp_path: Path) -> None:
     around = Surroundings(tmp_path)
     around.store.write("catalogs/11/00000001/step/a", b"x")
     assert await after_hours(around, LedgerContent()) == {"catalogs/11/00000001/step/a"}
+
+
+MANIFEST_KEY = f"{P}/refresh-2/rows-v2-all.json"
+NAMES_A_MANIFEST = LedgerContent(
+    items=(ItemsRecord(name="products"),), epoch=1, partitions=(partition(snapshot=MANIFEST_KEY),)
+)
+
+
+async def test_parts_of_a_manifest_stay_one_by_one(tmp_path: Path) -> None:
+    around = Surroundings(tmp_path)
+    part, other = f"{P}/refresh-1/desired-v2-000.parquet", f"{P}/refresh-1/rejected-v2-all.parquet"
+    around.store.write(MANIFEST_KEY, json.dumps({"format": 2, "parts": [part]}).encode())
+    for key in (part, other):
+        around.store.write(key, b"rows")
+    assert await after_hours(around, NAMES_A_MANIFEST) == {MANIFEST_KEY, part}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"parts": 3}', b'{"parts": [3]}', None])
+async def test_while_a_manifest_cannot_be_read_nothing_goes(tmp_path: Path, content: bytes | None) -> None:
+    around = Surroundings(tmp_path)
+    part = f"{P}/refresh-1/desired-v2-000.parquet"
+    around.store.write(part, b"rows")
+    if content is not None:
+        around.store.write(MANIFEST_KEY, content)
+    assert part in await after_hours(around, NAMES_A_MANIFEST)

@@ -1,0 +1,194 @@
+"""The rows of the last read as they are kept: tables with their texts, fingerprints, and what is not at rest.
+
+`load` maps the fingerprints; `keep_base` writes everything anew, `keep_increment` only what changed. The key of the
+manifest stands for the rows of every partition.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from controller.api.v1alpha1.items import ItemsEntry
+from controller.ports.preparing import PartitionDesired, RefreshHead, RefreshRequest
+from controller.preparing.arrays import prints_key, read_prints, write_prints
+from controller.preparing.context import Context
+from controller.preparing.manifests import (
+    BaseTable,
+    RowsManifest,
+    manifest_of,
+    part_of,
+    verified,
+)
+from controller.preparing.objects import scan_table, table_key, write_table
+from controller.preparing.source_rows import Read, Whole, rules_of
+from controller.preparing.spill import ORDER
+from controller.preparing.walk import blocks
+from controller.products.fields import ID
+from controller.products.fingerprints import NORMALISER
+from controller.products.masks import MaskBook
+from controller.products.partition import PARTITION
+from controller.products.prints import MASK, PART, RAW, NotStorableError, Rows, prints_of
+from controller.products.raw import Splitter, UnsuitableError, hash_records
+from controller.products.reading import HEADER_BYTES_MAX
+from controller.products.records import LINE
+from controller.products.rules import REJECTED
+from controller.products.shapes import shape_of
+from controller.products.splitting import splitter
+from controller.products.tables import NARROW, Kind
+from controller.stores.local import LocalStore
+
+_PRINTED = (*NARROW, PARTITION, RAW, MASK, PART)
+
+
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """Rows of a read, as far as they are in memory."""
+
+    manifest: RowsManifest
+    rows: Rows
+
+
+def load(store: LocalStore, manifest: RowsManifest) -> RowState:
+    base, _ = read_prints(store, manifest.prints)
+    delta, dead = None, np.empty(0, np.uint32)
+    if manifest.later_prints is not None:
+        delta, dead = read_prints(store, manifest.later_prints)
+    return RowState(manifest, Rows(base, delta, dead))
+
+
+def splitter_of(entry: ItemsEntry, head: bytes, line_bytes_max: int) -> Splitter | None:
+    """How the source falls into records, or None where it cannot be told from raw bytes."""
+    return splitter(shape_of(entry.format, head), head, line_bytes_max)
+
+
+def guard_of(request: RefreshRequest, columns: Sequence[str], head: bytes) -> str:
+    """Digest of what must be the same for the raw bytes of a record to mean the same row."""
+    rules = [[each.name, each.level, each.message] for each in rules_of(request.items, tuple(columns))]
+    document = json.dumps([NORMALISER, request.configuration_digest, list(columns), rules, head.hex()])
+    return hashlib.sha256(document.encode()).hexdigest()
+
+
+def raw_hashes(spooled: Whole, splitter: Splitter, lines: pl.Series, *, torn: bool) -> pl.Series:
+    """Return the hash of each row's record, by the line it starts on; null where it has none of its own.
+
+    `torn`: there were rows that could not be read; then a record of several lines may be more than one row.
+    """
+    pieces, hashes = hash_records(blocks(spooled.descriptor, splitter.head_bytes, spooled.size), splitter, torn=torn)
+    starts = pieces + spooled.head(splitter.head_bytes).count(b"\n") + 1
+    found = lines.to_numpy().astype(np.int64)
+    numbers = np.maximum(np.searchsorted(starts, found, "right") - 1, 0)
+    counts = np.bincount(numbers, minlength=starts.size)
+    alone = (starts[numbers] == found) & (counts[numbers] == 1)
+    return pl.Series(RAW, np.where(alone, hashes[numbers], np.uint64(0)), dtype=pl.UInt64).replace({0: None})
+
+
+def keep_base(
+    request: RefreshRequest,
+    context: Context,
+    spooled: Whole,
+    read: Read,
+    placed: pl.DataFrame,
+    named: Sequence[PartitionDesired],
+    book: MaskBook,
+) -> RowsManifest | None:
+    """Describe the rows of a read that was parsed as a whole, or None where fingerprints would not be exact.
+
+    `placed`: NARROW, `_line`, `_mask`, `_partition` of the accepted rows; `named`: the tables with their texts.
+    """
+    head = spooled.head(HEADER_BYTES_MAX)
+    found = splitter_of(request.items, head, request.limits.line_bytes_max)
+    if found is None:
+        return None
+    try:
+        raw = raw_hashes(spooled, found, placed.get_column(LINE), torn=not read.readable)
+        contended = pl.col(ID).is_in(read.repeated.implode())
+        rows = placed.with_columns(raw, pl.lit(0, dtype=pl.UInt16).alias(PART)).with_columns(
+            pl.when(~contended).then(pl.col(RAW)).alias(RAW)
+        )
+        prints = prints_of(rows)
+    except (UnsuitableError, NotStorableError):
+        return None
+    return RowsManifest(
+        identity=request.prefix,
+        guard=guard_of(request, read.columns, head[: found.head_bytes]),
+        columns=read.columns,
+        tables=tuple(BaseTable(each.index, part_of(context.store, each.desired, each.rows)) for each in named),
+        prints=write_prints(context.store, prints_key(request.prefix, "base"), prints, np.empty(0, np.uint32)),
+        masks=book.sets(),
+    )
+
+
+def keep_increment(
+    request: RefreshRequest,
+    context: Context,
+    state: RowState,
+    placed: pl.DataFrame,
+    texts: pl.LazyFrame,
+    dead_now: npt.NDArray[np.uint32],
+    book: MaskBook,
+) -> RowState:
+    """Describe the rows of a read of which only the changes were parsed. `placed`: the changed rows, with partition."""
+    manifest, rows = state.manifest, state.rows
+    store = context.store
+    number = len(manifest.later) + 1
+    later = manifest.later
+    if placed.height:
+        key = table_key(request.prefix, Kind.DESIRED, f"later-{number:03}")
+        chosen = placed.lazy().select(ORDER, PARTITION, LINE)
+        private = [name for name in (ORDER, REJECTED) if name in texts.collect_schema()]
+        whole = texts.drop(LINE).join(chosen, on=ORDER, how="inner", maintain_order="left").drop(private)
+        write_table(store, key, whole.collect())
+        later = (*later, part_of(store, key, placed.height))
+    fresh = placed.with_columns(pl.lit(number, dtype=pl.UInt16).alias(PART)).select(*_PRINTED)
+    edge = rows.base.rows
+    if rows.delta is not None:
+        stays = np.ones(rows.delta.rows, bool)
+        stays[dead_now[dead_now >= edge] - edge] = False
+        kept = (np.flatnonzero(stays) + edge).astype(np.int32)
+        raw = np.zeros(rows.delta.rows, np.uint64)
+        raw[rows.delta.raw_places] = rows.delta.raw_keys
+        earlier = rows.narrow(kept).with_columns(pl.Series(RAW, raw[kept - edge], dtype=pl.UInt64).replace({0: None}))
+        fresh = pl.concat([earlier.select(*_PRINTED), fresh])
+    dead = np.concatenate((rows.dead, dead_now[dead_now < edge])).astype(np.uint32)
+    delta = prints_of(fresh)
+    written = write_prints(store, prints_key(request.prefix, "later"), delta, dead)
+    following = replace(
+        manifest, identity=request.prefix, later=later, later_prints=written, masks=book.sets(), open=None
+    )
+    return RowState(following, Rows(rows.base, delta, dead))
+
+
+def scan_partition(
+    store: LocalStore, manifest: RowsManifest, index: int, state: RowState | None = None
+) -> pl.LazyFrame:
+    """Rows of one partition with their texts."""
+    base = next((each.part for each in manifest.tables if each.index == index), None)
+    frames = [scan_table(store, verified(store, base).key)] if base is not None else []
+    if manifest.later_prints is None:
+        return frames[0]
+    state = state or load(store, manifest)
+    rows = state.rows
+    gone = pl.LazyFrame({ID: [row[0] for row in rows.base.values(rows.dead.astype(np.int32))]}, schema={ID: pl.String})
+    found = [frame.join(gone, on=ID, how="anti", maintain_order="left") for frame in frames]
+    assert rows.delta is not None
+    edge = rows.base.rows
+    current = rows.narrow(np.arange(edge, rows.size, dtype=np.int32)).filter(pl.col(PARTITION) == index)
+    for number, part in enumerate(manifest.later, start=1):
+        mine = current.lazy().filter(pl.col(PART) == number).select(ID)
+        table = scan_table(store, verified(store, part).key).drop(PARTITION)
+        found.append(table.join(mine, on=ID, how="semi", maintain_order="left"))
+    return pl.concat(found, how="diagonal")
+
+
+def desired_of(store: LocalStore, head: RefreshHead, index: int) -> pl.LazyFrame | None:
+    """Rows of one partition with their texts, however they are kept; None where the refresh does not know it."""
+    manifest = manifest_of(store, head)
+    if manifest is not None:
+        return scan_partition(store, manifest, index)
+    key = next((each.desired for each in head.partitions if each.index == index), None)
+    return scan_table(store, key) if key is not None else None

@@ -1,0 +1,211 @@
+"""Walks over a large file, with a second process where that pays: which records are known, and the others' bytes.
+
+The second half starts at a line that is a known record, because such a line is taken to start outside of quotes. If
+the first half does not end exactly there, the guess was wrong and the walk is done again in one piece.
+
+The second process is a fork of this one: it starts in a millisecond and shares the index. It touches arrays and files
+only, is bound to this process, and is gone when the walk ends.
+"""
+
+import contextlib
+import os
+import pickle
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from controller.preparing.lifetime import bind_to_parent
+from controller.products.raw import Finder, Places, Scanned, Splitter, UnsuitableError, hash_of, scan
+
+BLOCK_BYTES = 1 << 18
+"""Stays in the second-level cache."""
+GUESS_BYTES = 1 << 20
+CANDIDATE_SHARE_MAX = 0.5
+"""Of the bytes. Above, parsing everything in one go is faster."""
+EXIT_UNSUITABLE = 9
+
+
+@dataclass(slots=True)
+class Walked:
+    """What a walk met. The candidates wait in files without a name."""
+
+    places: Places
+    """Per piece of the file: place of a known record, or what `raw` says."""
+    pieces: "list[int]"
+    """Piece on which each candidate starts, in order."""
+    sizes: "list[int]"
+    """Bytes of each candidate, without its end."""
+    files: "list[IO[bytes]]"
+
+    def contents(self) -> Iterator[bytes]:
+        """All candidates, each with its end, as one text."""
+        for file in self.files:
+            file.seek(0)
+            while piece := file.read(BLOCK_BYTES):
+                yield piece
+
+    def each(self) -> Iterator[bytes]:
+        """One candidate after the other, without its end."""
+        sizes = iter(self.sizes)
+        for file in self.files:
+            file.seek(0, os.SEEK_END)
+            left = file.tell()
+            file.seek(0)
+            while left:
+                size = next(sizes)
+                yield file.read(size)
+                file.seek(1, os.SEEK_CUR)
+                left -= size + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Half:
+    places: list[Places]
+    pieces: list[int]
+    sizes: list[int]
+
+
+@contextlib.contextmanager
+def walk(
+    descriptor: int,
+    size: int,
+    splitter: Splitter,
+    known: Finder,
+    scratch: Path,
+    *,
+    shared_bytes_min: int,
+) -> Iterator[Walked]:
+    """Walk over a file. Raises UnsuitableError where everything has to be parsed."""
+    start = splitter.head_bytes
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile(dir=scratch)) for _ in range(3)]
+        found = None
+        if size - start >= shared_bytes_min:
+            middle = _known_start(descriptor, start + (size - start) // 2, splitter, known)
+            if middle is not None:
+                found = _shared(descriptor, (start, middle, size), splitter, known, files)
+        if found is None:
+            files[0].seek(0)
+            files[0].truncate()
+            found = _joined([(_half(descriptor, start, size, splitter, known, files[0]), files[0])])
+        if size > start and os.pread(descriptor, len(splitter.end), size - len(splitter.end)) != splitter.end:
+            _must_be_known(found)
+        yield found
+
+
+def _must_be_known(found: Walked) -> None:
+    """A file whose last record has no end may be cut: only a parser can tell, unless the record is known."""
+    if not found.places.size or found.places[-1] < 0:
+        raise UnsuitableError
+
+
+def blocks(descriptor: int, start: int, stop: int) -> Iterator[bytes]:
+    while start < stop:
+        block = os.pread(descriptor, min(BLOCK_BYTES, stop - start), start)
+        if not block:
+            return
+        start += len(block)
+        yield block
+
+
+def _half(descriptor: int, start: int, stop: int, splitter: Splitter, known: Finder, file: IO[bytes]) -> _Half:
+    scanned = Scanned()
+    pieces: list[int] = []
+    sizes: list[int] = []
+    bytes_max = max(int((stop - start) * CANDIDATE_SHARE_MAX), BLOCK_BYTES)
+    for candidate in scan(blocks(descriptor, start, stop), splitter, known, scanned):
+        file.write(candidate.content)
+        file.write(splitter.end)
+        pieces.append(candidate.piece)
+        sizes.append(len(candidate.content))
+        if scanned.candidate_bytes > bytes_max:
+            raise UnsuitableError
+    return _Half(scanned.places, pieces, sizes)
+
+
+def _joined(halves: list[tuple[_Half, IO[bytes]]]) -> Walked:
+    places = [np.concatenate(half.places) if half.places else np.empty(0, np.int32) for half, _ in halves]
+    pieces, sizes, before = [], [], 0
+    for (half, file), own in zip(halves, places, strict=True):
+        pieces += [piece + before for piece in half.pieces]
+        sizes += half.sizes
+        before += own.size
+        file.flush()
+    return Walked(np.concatenate(places), pieces, sizes, [file for _, file in halves])
+
+
+def _known_start(descriptor: int, near: int, splitter: Splitter, known: Finder) -> int | None:
+    """Find the start of a known record behind a place in the middle."""
+    block = os.pread(descriptor, GUESS_BYTES, near)
+    first = block.find(splitter.end)
+    if first < 0:
+        return None
+    at = near + first + len(splitter.end)
+    pieces = block[first + len(splitter.end) :].split(splitter.end)[:-1]
+    if not pieces:
+        return None
+    found = known.find(np.fromiter(map(hash_of, pieces), np.uint64, len(pieces)))
+    for piece, place in zip(pieces, found.tolist(), strict=True):
+        if place >= 0:
+            return at
+        at += len(piece) + len(splitter.end)
+    return None
+
+
+def _shared(
+    descriptor: int, edges: tuple[int, int, int], splitter: Splitter, known: Finder, files: Sequence[IO[bytes]]
+) -> Walked | None:
+    """Walk in two processes; None where the first half did not end where the second began."""
+    start, middle, stop = edges
+    own, other, answer = files
+    child = os.fork()
+    if child == 0:
+        _as_child(descriptor, (middle, stop), splitter, known, other, answer)
+    ended = False
+    try:
+        try:
+            first = _half(descriptor, start, middle, splitter, known, own)
+        except UnsuitableError:
+            return None
+        _, status = os.waitpid(child, 0)
+        ended = True
+    finally:
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code == EXIT_UNSUITABLE:
+        return None
+    if code != 0:
+        raise ChildProcessError(f"the second process of a walk ended with {code}")
+    answer.seek(0)
+    second = pickle.load(answer)  # noqa: S301 - written by our own fork into a file without a name
+    return _joined([(first, own), (second, other)])
+
+
+def _as_child(
+    descriptor: int,
+    edges: tuple[int, int],
+    splitter: Splitter,
+    known: Finder,
+    file: IO[bytes],
+    answer: IO[bytes],
+) -> None:
+    """Walk over the second half and end, whatever happens: nothing of the parent's may run here."""
+    code = 1
+    try:
+        if bind_to_parent(os.getppid()):
+            half = _half(descriptor, *edges, splitter, known, file)
+            file.flush()
+            pickle.dump(half, answer, protocol=pickle.HIGHEST_PROTOCOL)
+            answer.flush()
+            code = 0
+    except UnsuitableError:
+        code = EXIT_UNSUITABLE
+    finally:
+        os._exit(code)
