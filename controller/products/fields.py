@@ -104,6 +104,7 @@ CONDITIONS = (
 GENDERS = ("female", "male", "unisex")
 AGE_GROUPS = ("adult", "all ages", "teen", "kids", "toddler", "infant", "newborn")
 STATUSES = ("active", "archived")
+WA_COMPLIANCE = ("DEFAULT", "COUNTRY_ORIGIN_EXEMPT")
 
 LENGTHS_MAX = {"id": 100, "title": 200, "description": 9_999, "brand": 100, "item_group_id": 100}
 """Characters. Meta: catalog reference (files); the batch reference publishes smaller ones for some."""

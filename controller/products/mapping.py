@@ -75,9 +75,9 @@ def is_row_local(entry: ItemsEntry) -> bool:
     """Tell, without its source, whether each item of an entry depends on one record alone."""
     mapping = entry.mapping
     if mapping.sql is not None:
-        from controller.products import sql_mapping  # an engine of its own, loaded only where it is used
+        from controller.products.sql_statement import analyse  # an engine of its own, loaded only where it is used
 
-        return sql_mapping.analyse(mapping.sql).row_local
+        return analyse(mapping.sql).row_local
     return mapping.preset is None or presets.is_row_local(mapping.preset)
 
 
@@ -88,9 +88,9 @@ def is_record_by_record(entry: ItemsEntry) -> bool:
     """
     mapping = entry.mapping
     if mapping.sql is not None:
-        from controller.products import sql_mapping
+        from controller.products.sql_statement import analyse
 
-        statement = sql_mapping.analyse(mapping.sql)
+        statement = analyse(mapping.sql)
         return statement.row_local and not statement.leaves_out
     return mapping.preset is None or presets.is_record_by_record(mapping.preset)
 
@@ -298,9 +298,10 @@ class _Planning:
 def _assembly(entry: ItemsEntry, available: Sequence[str]) -> Assembly:
     mapping = entry.mapping
     if mapping.sql is not None:
-        from controller.products import sql_mapping
+        from controller.products.sql_mapping import Selected
+        from controller.products.sql_statement import analyse
 
-        return sql_mapping.Selected(sql_mapping.analyse(mapping.sql), available)
+        return Selected(analyse(mapping.sql), available)
     if mapping.preset is not None:
         return presets.assembly(mapping.preset, available)
     return AsTheyAre(available)

@@ -28,6 +28,7 @@ from controller.products.fields import (
     QUANTITY,
     REQUIRED,
     STATUSES,
+    WA_COMPLIANCE,
 )
 
 SAMPLES_MAX = 10
@@ -44,6 +45,10 @@ _WHOLE_NUMBER = r"^[0-9]{1,12}$"
 _SIGNED_NUMBER = r"^[+-]?[0-9]{1,9}(\.0+)?$"
 _ZERO = r"^0+(\.0+)?( |$)"
 _WEIGHT = r"^(?i)[0-9]+(\.[0-9]+)?\s*(lb|oz|g|kg)$"
+_COST = r"[A-Za-z]{2}:[^:,]*:[^:,]*:[0-9]+(\.[0-9]+)? [A-Z]{3}"
+_SHIPPING = rf"^(\s*{_COST}\s*(,|$))+$|^\s*[\[{{]"
+_OTHER_ATTRIBUTE = "additional_variant_attribute"
+_LABELS = r"^[^:,]+:[^:,]+(,[^:,]+:[^:,]+)*$|^\s*[\[{]"
 _HTML = r"<[A-Za-z/!]"
 _CAPITALS = r"^(?:\P{Ll}*\p{Lu}){5}\P{Ll}*$"
 """Five capital letters and not one small one; stops reading at the first small letter."""
@@ -52,6 +57,8 @@ LINE_BYTES_MAX = 5 << 20
 """Meta: catalog integration guide, length of one line of a feed file."""
 IMAGES_MAX = 20
 """Additional images that every published reading of Meta's limit allows."""
+IMAGES_LENGTH_MAX = 2_000
+"""Characters. Meta: catalog reference, additional_image_link."""
 _BETTER_TITLE, _BETTER_DESCRIPTION = 100, 5_000
 """Characters. Meta: items_batch reference; the catalog reference allows more."""
 SHORT_DESCRIPTION = 30
@@ -219,7 +226,12 @@ def _warnings(columns: Collection[str]) -> list[Rule]:
         *_of_images(columns),
         *(
             _one_of(name, allowed, "Warning")
-            for name, allowed in (("gender", GENDERS), ("age_group", AGE_GROUPS), ("status", STATUSES))
+            for name, allowed in (
+                ("gender", GENDERS),
+                ("age_group", AGE_GROUPS),
+                ("status", STATUSES),
+                ("wa_compliance_category", WA_COMPLIANCE),
+            )
             if name in columns
         ),
         *(_length(name, limit, "Warning") for name, limit in OPTIONAL_LENGTHS_MAX.items() if name in columns),
@@ -240,6 +252,16 @@ def _warnings(columns: Collection[str]) -> list[Rule]:
             ),
             ("tax-category-value", "commerce_tax_category", "^FB_[A-Z0-9_]+$", "commerce_tax_category begins with FB_"),
             ("origin-country-value", "origin_country", "^[A-Z]{2}$", "origin_country must be two letters, e.g. IN"),
+            ("shipping-format", "shipping", _SHIPPING, "shipping must be e.g. US:CA:Ground:9.99 USD, or JSON"),
+            (
+                "variant-attribute-format",
+                _OTHER_ATTRIBUTE,
+                _LABELS,
+                f"{_OTHER_ATTRIBUTE} must be e.g. Lining:Silk,Fit:Slim",
+            ),
+            ("unit-price-format", "unit_price", r"^\{", "unit_price must be JSON: value, currency and unit"),
+            ("return-policy-format", "return_policy_info", r"^\{", "return_policy_info must be JSON"),
+            ("importer-address-format", "importer_address", r"^\{", "importer_address must be JSON"),
         )
         if field in columns
     ]
@@ -294,14 +316,24 @@ def _of_prices(columns: Collection[str]) -> list[Rule]:
 
 
 def _of_images(columns: Collection[str]) -> list[Rule]:
+    nested = [name for name in columns if name.startswith(("image[", "video[")) and name.endswith(".url")]
+    found: list[Rule] = []
+    if nested:
+        broken = pl.any_horizontal(~pl.col(name).str.contains(_WEB) for name in nested)
+        message = "image[0].url, video[0].url and their like must be addresses that start with http:// or https://"
+        found.append(Rule("nested-url", "Warning", broken, message))
     if "additional_image_link" not in columns:
-        return []
-    value = pl.col("additional_image_link")
+        return found
+    value_name = "additional_image_link"
+    value = pl.col(value_name)
     many = value.str.count_matches("://", literal=True) > IMAGES_MAX
     message = f"additional_image_link has more than {IMAGES_MAX} images: the rest is not shown"
     wrong = "additional_image_link must be addresses that start with http:// or https://, separated by commas"
+    long = value.str.len_chars() > IMAGES_LENGTH_MAX
     return [
+        *found,
         Rule("additional-images-many", "Warning", many, message),
+        Rule("additional-images-length", "Warning", long, f"{value_name} has more than 2,000 characters"),
         Rule("additional-images-url", "Warning", ~value.str.contains(r'^(?i)\[?"?https?://'), wrong),
     ]
 
@@ -346,7 +378,13 @@ def _price(name: str) -> list[Rule]:
         f"{name} must be a number, a space and an ISO 4217 code, e.g. 9.99 EUR; for 9,99 € set currency on the items "
         "entry and mapping.decimal: Comma"
     )
-    return [Rule(f"{word}-currency", "Error", bare, without), Rule(f"{word}-format", "Error", ~fits & ~bare, wrong)]
+    unknown = fits & ~value.str.tail(3).is_in(prices.CODES)
+    no_code = f"{name} has a currency that ISO 4217 does not know"
+    return [
+        Rule(f"{word}-currency", "Error", bare, without),
+        Rule(f"{word}-currency-code", "Error", unknown, no_code),
+        Rule(f"{word}-format", "Error", ~fits & ~bare, wrong),
+    ]
 
 
 def _one_of(name: str, allowed: tuple[str, ...], level: Level) -> Rule:

@@ -298,3 +298,14 @@ def test_counts_come_from_the_ledger() -> None:
     assert (found.layout.shards, found.layout.recommended_shards) == (2, 1)
     assert found.fresh is not None
     assert found.fresh.full_at == NOW - HOUR
+
+
+def test_status_says_errors_first_and_what_to_do() -> None:
+    levels = ("Advice",) * 10 + ("Warning",) * 10 + ("Error",) * 2
+    checks = tuple(
+        RuleCount(rule=f"rule-{number}", level=level, count=1, message=f"do {number}")
+        for number, level in enumerate(levels)
+    )
+    found = status(checks=checks).checks
+    assert [check.level for check in found] == ["Error"] * 2 + ["Warning"] * 10 + ["Advice"] * 4
+    assert (found[0].rule, found[0].message) == ("rule-20", "do 20")

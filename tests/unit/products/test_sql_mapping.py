@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from controller.faults import Fault
-from controller.products import sql_mapping
+from controller.products import sql_mapping, sql_statement
 from controller.products.records import LINE
-from controller.products.sql_mapping import Selected, analyse, run
+from controller.products.sql_mapping import Selected, run
+from controller.products.sql_statement import analyse
 
 ROWS = pl.DataFrame(
     {"sku": ["1", "2", "3"], "parent": ["A", "A", None], "price": ["1.50", "007", None], LINE: [2, 3, 4]},
@@ -289,4 +290,4 @@ def test_results_are_the_same_from_run_to_run() -> None:
 
 def test_the_limits_are_those_that_are_promised() -> None:
     assert sql_mapping.BLOCK_SECONDS_MAX < sql_mapping.WHOLE_SECONDS_MAX
-    assert not sql_mapping.FUNCTIONS & {"repeat", "range", "generate_series", "random", "now", "getenv", "read_text"}
+    assert not sql_statement.FUNCTIONS & {"repeat", "range", "generate_series", "random", "now", "getenv", "read_text"}
