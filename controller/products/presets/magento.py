@@ -98,7 +98,9 @@ def _fields(available: Sequence[str]) -> dict[str, pl.Expr]:
         "price": first(available, "price"),
         "sale_price": first(available, "special_price"),
         "availability": pl.when(sold_out).then(pl.lit("out of stock")).otherwise(pl.lit("in stock")),
-        "quantity_to_sell_on_facebook": pl.when(quantity >= 0).then(quantity.cast(pl.Int64).cast(pl.String)),
+        "quantity_to_sell_on_facebook": pl.when(quantity >= 0).then(
+            quantity.cast(pl.Int64, strict=False).cast(pl.String)
+        ),
         "condition": pl.lit("new"),
         "brand": pl.coalesce(first(available, "manufacturer", "brand"), _attribute(available, "manufacturer")),
         "gtin": pl.coalesce(first(available, "gtin", "ean"), _attribute(available, "ean")),

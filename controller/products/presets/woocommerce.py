@@ -105,7 +105,7 @@ def _fields(available: Sequence[str]) -> dict[str, pl.Expr]:
         "sale_price": first(available, "Sale price"),
         "sale_price_effective_date": pl.concat_str(_moment(starts), pl.lit("/"), _moment(ends)),
         "availability": _availability(available),
-        "quantity_to_sell_on_facebook": pl.when(stock >= 0).then(stock.cast(pl.Int64).cast(pl.String)),
+        "quantity_to_sell_on_facebook": pl.when(stock >= 0).then(stock.cast(pl.Int64, strict=False).cast(pl.String)),
         "condition": pl.lit("new"),
         "image_link": images.list.first(),
         "additional_image_link": additional_images(images),

@@ -109,6 +109,15 @@ def test_a_woocommerce_sale_has_its_dates() -> None:
     assert album["gtin"] == "4006381333931"
 
 
+@pytest.mark.parametrize("stock", ["inf", "1e309", "NaN", "many", "-3", "9" * 30])
+def test_a_stock_that_is_no_number_is_none(stock: str) -> None:
+    woo = (EXPORTS / "woocommerce.csv").read_text(encoding="utf-8").replace(",1,7,", f",1,{stock},")
+    magento = (EXPORTS / "magento.csv").read_text(encoding="utf-8").replace(",5.0000,", f",{stock},")
+    found = Export(woo.encode(), mapping=WOO, currency="EUR"), Export(magento.encode(), mapping=MAGENTO, currency="EUR")
+    assert "quantity_to_sell_on_facebook" not in found[0].item("60")
+    assert "quantity_to_sell_on_facebook" not in found[1].item("shirt-black")
+
+
 def test_woocommerce_parents_and_drafts_are_counted() -> None:
     found = export("woocommerce.csv", WOO, currency="EUR").finding("not-sellable")
     assert (found.count, found.sample_ids) == (4, ("Hoodie", "Set", "Draft", "Tee"))
