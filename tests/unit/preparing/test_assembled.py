@@ -1,8 +1,11 @@
 """Rows that are put together, through whole refreshes: what a changed parent does, and what is not sellable."""
 
 from pathlib import Path
+from typing import Any
 
-from tests.unit.preparing.world import Row, World
+import pytest
+
+from tests.unit.preparing.world import Row, World, product, products
 from tests.unit.products.reads import EXPORTS
 
 SHOPIFY = {
@@ -96,3 +99,41 @@ def test_an_archived_product_leaves_by_the_usual_way(tmp_path: Path) -> None:
     assert found.watching == 1
     world.send_full()
     assert "MUG" in world.meta.items
+
+
+WRITTEN = """
+    SELECT id, upper(title) AS title, description, availability, condition, price, link, image_link, brand FROM source
+"""
+ROW_LOCAL: dict[str, dict[str, Any]] = {
+    "select": {"sql": WRITTEN},
+    "select that leaves rows out": {"sql": f"{WRITTEN} WHERE title <> 'Product 00003'"},
+    "preset": {"preset": "GoogleMerchant"},
+    "template": {"preset": "MetaTemplate"},
+    "templates and values": {
+        "templates": [{"field": "color", "template": "{brand}: {title}"}],
+        "values": [{"field": "brand", "from": "ACME", "to": "Acme"}],
+    },
+}
+
+
+@pytest.mark.parametrize("name", ROW_LOCAL)
+def test_what_changed_alone_gives_the_same_rows_as_everything(tmp_path: Path, name: str) -> None:
+    """However much of the source a look reads: what Meta has in the end is what a first look would have sent."""
+    rows = products(60)
+    changes: list[dict[int, str]] = [{}, {7: "Seven"}, {3: "Three", 59: "Last"}, {3: "Product 00003"}]
+    world = World(tmp_path, mapping=ROW_LOCAL[name])
+    for change in changes:
+        for number, title in change.items():
+            rows[number] = product(f"{number:05}", title=title)
+        world.offer(rows)
+        assert world.look().refused is None
+        world.send_full()
+        world.send_batch()
+    (tmp_path / "anew").mkdir()
+    anew = World(tmp_path / "anew", mapping=ROW_LOCAL[name])
+    anew.offer(rows)
+    anew.refresh()
+    anew.send_full()
+    kept = {"00003"} if "leaves rows out" in name else set()
+    assert {key: row for key, row in world.meta.items.items() if key not in kept} == anew.meta.items
+    assert len(anew.meta.items) == len(rows) - len(kept)
