@@ -63,14 +63,14 @@ def _check_addresses(settings: "Settings") -> None:
     from controller.faults import Fault
     from controller.meta.client import check_endpoint
     from controller.operators.flags import WrongFlag
-    from controller.stores.local import LocalStore
+    from controller.stores.opening import open_store
 
     try:
         check_endpoint(settings.endpoint)
     except ValueError as error:
         raise WrongFlag(f"--endpoint: {error}") from None
     try:
-        LocalStore.from_url(settings.store_url)
+        open_store(settings.store_url, settings.store_cache)
     except Fault as fault:
         raise WrongFlag(f"--store-url: {fault.message}") from None
 
@@ -86,15 +86,20 @@ async def compose(parts: "Parts") -> "Composed":
     from controller.reconcile.context import Context
     from controller.scheduling.governor import LedgerGovernor
     from controller.sources.probe import SourceProbe
-    from controller.stores.local import LocalStore, ThreadedStore
+    from controller.stores.local import ThreadedStore
+    from controller.stores.opening import open_store, step_environment
 
     settings = parts.settings
-    store = LocalStore.from_url(settings.store_url)
+    store = open_store(settings.store_url, settings.store_cache)
     if store.identity() is not None:  # here no step of this process runs yet, and nobody else holds the lease
         store.remove_leftovers()
     governor = LedgerGovernor(parts.clock, parts.lease_valid)
     graphs = HttpxGraphFactory(settings.endpoint, governor, parts.clock)
-    preparing = ChildPreparing(memory_bytes_max=settings.child_memory_bytes_max, deadline=settings.child_deadline)
+    preparing = ChildPreparing(
+        memory_bytes_max=settings.child_memory_bytes_max,
+        deadline=settings.child_deadline,
+        environment=step_environment(settings.store_url, settings.store_cache),
+    )
     roots = [SourceRoot(name=name, directory=str(path)) for name, path in sorted(settings.source_roots.items())]
     context = Context(
         clock=parts.clock,
@@ -103,7 +108,11 @@ async def compose(parts: "Parts") -> "Composed":
         graphs=graphs,
         preparing=BoundedPreparing(preparing, children_max=settings.children_max),
         store=ThreadedStore(store),
-        probe=SourceProbe(allowed_networks=settings.allow_source_networks, source_roots=roots),
+        probe=SourceProbe(
+            allowed_networks=settings.allow_source_networks,
+            source_roots=roots,
+            ambient_objects=settings.allow_ambient_object_credentials,
+        ),
         governor=governor,
         objects=parts.objects,
         settings=settings,

@@ -64,6 +64,10 @@ class Settings(BaseModel):
     """Named directories that `source.volume` may read."""
     allow_source_networks: tuple[Network, ...] = ()
     """Networks beyond public addresses that sources may be fetched from."""
+    allow_ambient_object_credentials: tuple[str, ...] = ()
+    """Prefixes such as s3://bucket/exports/ that sources may read as the operator itself, without keys of their own."""
+    store_cache: Path = Path("/var/cache/metacatalog")
+    """Where objects of an s3:// store are kept on the local disk; needs as much room as the store."""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
     children_max: Annotated[int, Field(ge=1, le=16)] = 2
     """Child processes that read or encode at the same time."""

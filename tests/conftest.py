@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hack import objectstore
 from hack.controlplane import binaries
 from hack.controlplane.cluster import ControlPlane
 
@@ -27,8 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what is needed before the first test, whose time limit is shorter than that takes."""
-    if any(item.get_closest_marker("controlplane") for item in session.items) and not session.config.option.collectonly:
+    if session.config.option.collectonly:
+        return
+    if any(item.get_closest_marker("controlplane") for item in session.items):
         binaries.ensure()
+    if any("object_server" in getattr(item, "fixturenames", ()) for item in session.items):
+        objectstore.ensure()
 
 
 @pytest.fixture(scope="session")

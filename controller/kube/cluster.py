@@ -191,6 +191,13 @@ class KubernetesCluster:
             values=tuple((key, Secret(text)) for key, text in texts.items()),
         )
 
+    async def config_map(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        wire = await self._find(Request("GET", paths.config_map(namespace, name)), f"ConfigMap {namespace}/{name}")
+        if wire is None:
+            return None
+        texts = {key: str(value).encode() for key, value in (wire.get("data") or {}).items()}
+        return texts | {key: base64.b64decode(str(value)) for key, value in (wire.get("binaryData") or {}).items()}
+
     async def installation(self, proposed: str) -> str:
         subject = f"ConfigMap {self._namespace}/{names.INSTALLATION_CONFIG_MAP}"
         wire = await self._find(Request("GET", paths.installation(self._namespace)), subject)

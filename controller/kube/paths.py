@@ -37,8 +37,12 @@ def config_maps(namespace_name: str) -> str:
     return f"{namespace(namespace_name)}/configmaps"
 
 
+def config_map(namespace_name: str, name: str) -> str:
+    return f"{config_maps(namespace_name)}/{_part(name)}"
+
+
 def installation(namespace_name: str) -> str:
-    return f"{config_maps(namespace_name)}/{names.INSTALLATION_CONFIG_MAP}"
+    return config_map(namespace_name, names.INSTALLATION_CONFIG_MAP)
 
 
 def leases(namespace_name: str) -> str:

@@ -82,6 +82,10 @@ class Cluster(Protocol):
 
     async def secret(self, namespace: str, name: str) -> SecretData | None: ...
 
+    async def config_map(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """Read one ConfigMap by name: the values of data and binaryData; None where there is none."""
+        ...
+
     async def installation(self, proposed: str) -> str:
         """Read the installation id from its ConfigMap, making it with `proposed` where there is none."""
         ...

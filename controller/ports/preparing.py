@@ -451,6 +451,13 @@ class SourceCredentials(Document):
     url: str | None = Field(default=None, repr=False)
     """A presigned or otherwise secret URL; overrides the one in the items entry."""
     basic_auth: BasicAuth | None = Field(default=None, repr=False)
+    bearer_token: str | None = Field(default=None, repr=False)
+    object_keys: tuple[tuple[str, str], ...] = Field(default=(), repr=False)
+    """Keys of an object store by their names in the Secret; a read gets a presigned URL instead."""
+    dsn: str | None = Field(default=None, repr=False)
+    """Connection string of a database."""
+    content: str | None = Field(default=None, repr=False)
+    """Base64 of a file that is handed in rather than fetched: the value of a ConfigMap."""
     headers: tuple[tuple[str, str], ...] = Field(default=(), repr=False)
 
 

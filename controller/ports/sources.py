@@ -23,6 +23,13 @@ class Look:
 
 
 class Probe(Protocol):
+    async def authorise(self, source: Source, credentials: SourceCredentials) -> SourceCredentials:
+        """Turn what the operator knows into what a read needs: keys of an object store into one presigned address.
+
+        Raises `Fault`: reason SourceRefused (STALLED: the keys are missing or make no sense).
+        """
+        ...
+
     async def look(self, source: Source, credentials: SourceCredentials, known: Version | None) -> Look:
         """Ask the source whether it changed since `known`, without reading its rows.
 

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -72,13 +72,17 @@ class ChildPreparing:
         command: Sequence[str] = COMMAND,
         directory: Path | None = None,
         threads: int = 2,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`directory` is where request and result stand while the step runs; without one, the system's own."""
+        """`directory` is where request and result stand while the step runs; without one, the system's own.
+        `environment` is what the step sees beyond the few variables that every step keeps.
+        """
         self._memory_bytes_max = memory_bytes_max
         self._deadline = deadline
         self._command = tuple(command)
         self._directory = directory
         self._threads = threads
+        self._environment = dict(environment or {})
 
     async def run(self, request: Request, credentials: SourceCredentials | None = None) -> Result:
         secret = (credentials or SourceCredentials()).model_dump_json().encode()
@@ -96,7 +100,7 @@ class ChildPreparing:
 
     async def _child(self, command: Sequence[str], stdin: bytes) -> Ended:
         environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-        environment |= {"POLARS_MAX_THREADS": str(self._threads), PARENT_VARIABLE: str(os.getpid())}
+        environment |= self._environment | {"POLARS_MAX_THREADS": str(self._threads), PARENT_VARIABLE: str(os.getpid())}
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,

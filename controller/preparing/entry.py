@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ from controller.ports.preparing import (
 )
 from controller.preparing import failures, lifetime
 from controller.preparing.context import Context, OpenHTTP, over_the_network
-from controller.stores.local import LocalStore
+from controller.stores.opening import CACHE_VARIABLE, open_store
 
 EXIT_USAGE = 2
 EXIT_DEFECT = 3
@@ -53,7 +54,8 @@ def run(
     durable: bool = True,
 ) -> Result:
     """Run one step to its end. `http` and `durable` are for worlds that have no network or do not lose power."""
-    context = Context(LocalStore.from_url(request.store, durable=durable), http)
+    cache = Path(os.environ.get(CACHE_VARIABLE, tempfile.gettempdir()))
+    context = Context(open_store(request.store, cache, durable=durable), http)
     try:
         return _dispatch(request, credentials or SourceCredentials(), context)
     except Fault as fault:

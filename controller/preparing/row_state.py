@@ -63,7 +63,7 @@ def load(store: LocalStore, manifest: RowsManifest) -> RowState:
 
 def splitter_of(entry: ItemsEntry, head: bytes, line_bytes_max: int) -> Splitter | None:
     """How the source falls into records, or None where it cannot be told from raw bytes."""
-    return splitter(shape_of(entry.format, head), head, line_bytes_max)
+    return splitter(shape_of(format_of(entry), head), head, line_bytes_max)
 
 
 def guard_of(request: RefreshRequest, columns: Sequence[str], head: bytes) -> str:

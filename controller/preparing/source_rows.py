@@ -96,15 +96,21 @@ def opened(
             yield direct, Version(direct.version, None)
             direct.must_be_unchanged()
             return
-    reader, scratch = context.http(request.allowed_networks), context.store.spool_directory()
-    with Spool(scratch, request.limits.source_bytes_max) as spooled:
-        yield spooled, fetching.fetch(request.items, credentials, reader, request.source_roots, spooled, scratch)
+    around = fetching.Surroundings(
+        open_http=lambda: context.http(request.allowed_networks),
+        allowed_networks=request.allowed_networks,
+        roots=request.source_roots,
+        scratch=context.store.spool_directory(),
+        rows_max=request.limits.rows_max,
+    )
+    with Spool(around.scratch, request.limits.source_bytes_max) as spooled:
+        yield spooled, fetching.fetch(request.items, credentials, around, spooled)
 
 
 def read_rows(entry: ItemsEntry, spooled: Spool | Direct, spill: Spill, line_bytes_max: int, book: MaskBook) -> Read:
     """Parse, map, check. What a row is called stays with it as its line."""
     findings = Findings()
-    shape = readers.shape(entry.format, spooled)
+    shape = readers.shape(fetching.format_of(entry), spooled)
     opened = readers.open_rows(shape, spooled, findings, line_bytes_max)
     readers.require(opened.columns, entry.evidence.required_columns)
     frames = iter(opened.frames)
@@ -142,7 +148,7 @@ def read_candidates(
     Raises UnsuitableError where these rows cannot be understood without the others.
     """
     findings = Findings()
-    shape = shape_of(entry.format, chosen.head(HEAD_BYTES))
+    shape = shape_of(fetching.format_of(entry), chosen.head(HEAD_BYTES))
     frames = reading.read(chosen.pieces(), shape, findings, line_bytes_max=line_bytes_max)
     checked = []
     rows = plan.assembly.frames(_with_columns(frames, columns), _never_again)
@@ -168,7 +174,7 @@ def rules_of(entry: ItemsEntry, columns: tuple[str, ...]) -> list[Rule]:
 
 def plan_of(entry: ItemsEntry, columns: tuple[str, ...], spooled: Bytes, line_bytes_max: int) -> mapping.MappingPlan:
     """Plan as `read_rows` does, with the first rows of the source."""
-    shape = shape_of(entry.format, spooled.head(HEAD_BYTES))
+    shape = shape_of(fetching.format_of(entry), spooled.head(HEAD_BYTES))
     start = reading.read(iter([spooled.head(SAMPLE_BYTES)]), shape, Findings(), line_bytes_max=line_bytes_max)
     return mapping.plan(entry, columns, next(start, None))
 

@@ -214,7 +214,10 @@ class Refreshing:
         items = ledger.items[0]
         now = self._context.clock.now()
         asked = self._asked(catalog, ledger)
-        credentials = await read_credentials(self._context, catalog.namespace, entry) if read else None
+        credentials = None
+        if read:
+            credentials = await read_credentials(self._context, catalog.namespace, entry)
+            credentials = await self._context.probe.authorise(entry.source, credentials)
         request = documents.RefreshRequest(
             store=self._context.store.url,
             prefix=self._prefix(catalog_id, ledger, items.sequence),

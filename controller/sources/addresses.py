@@ -14,7 +14,8 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 from controller.faults import Disposition, Fault
 
 REDIRECTS_MAX = 5
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_WEB_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {**_WEB_PORTS, "postgresql": 5432}
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -59,14 +60,14 @@ def target(url: str) -> Target:
         port = parts.port
     except ValueError:
         raise refused("the source URL cannot be parsed; write http(s)://host/path") from None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+    if parts.scheme not in _WEB_PORTS or not parts.hostname:
         raise refused("the source URL must start with http:// or https:// and name a host")
     if "@" in parts.netloc:
         raise refused("the source URL must not carry a user name or password; put them into a Secret")
     if re.search(r"[\x00-\x20\x7f\\]", parts.netloc):
         raise refused("the host of the source URL has characters that do not belong there")
     path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
-    return Target(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], path)
+    return Target(parts.scheme, parts.hostname, port or _WEB_PORTS[parts.scheme], path)
 
 
 def redirected(current: Target, location: str | None) -> Target:

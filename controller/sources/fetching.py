@@ -1,32 +1,45 @@
 """One version of a source onto the disk, whatever kind of source it is: unpacked, checked, in UTF-8."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller.api.v1alpha1.items import ItemsEntry
+from controller.api.v1alpha1.items import Compression, FileFormat, FileType, ItemsEntry
 from controller.ports.preparing import SourceCredentials, SourceRoot
 from controller.ports.sources import Version
-from controller.sources import checksums, unpacking, volume
+from controller.sources import checksums, handed_in, unpacking, volume
 from controller.sources.direct import Direct
 from controller.sources.spool import Spool
 
 if TYPE_CHECKING:  # a file on a volume needs no HTTP
     from controller.sources.http import HTTPReader
 
+QUERY_RESULT = FileFormat(type=FileType.CSV, delimiter=",", encoding="utf-8", compression=Compression.NONE)
+"""What `sources.sql` writes, whatever `format` says."""
 
-def fetch(
-    entry: ItemsEntry,
-    credentials: SourceCredentials,
-    reader: "HTTPReader",
-    roots: Sequence[SourceRoot],
-    spooled: Spool,
-    scratch: Path,
-) -> Version:
+
+def format_of(entry: ItemsEntry) -> FileFormat:
+    return QUERY_RESULT if entry.source.sql is not None else entry.format
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a read may use besides its source."""
+
+    open_http: Callable[[], "HTTPReader"]
+    allowed_networks: Sequence[str]
+    roots: Sequence[SourceRoot]
+    scratch: Path
+    """Where a zip waits for its directory."""
+    rows_max: int
+
+
+def fetch(entry: ItemsEntry, credentials: SourceCredentials, around: Surroundings, spooled: Spool) -> Version:
     """Fill the spool and return which version was delivered."""
-    version = _filled(entry, credentials, reader, roots, spooled, scratch)
-    spooled.settle(entry.format)
+    version = _filled(entry, credentials, around, spooled)
+    spooled.settle(format_of(entry))
     return version
 
 
@@ -46,27 +59,28 @@ def in_place(entry: ItemsEntry, roots: Sequence[SourceRoot], bytes_max: int) -> 
         yield direct
 
 
-def _filled(
-    entry: ItemsEntry,
-    credentials: SourceCredentials,
-    reader: "HTTPReader",
-    roots: Sequence[SourceRoot],
-    spooled: Spool,
-    scratch: Path,
-) -> Version:
+def _filled(entry: ItemsEntry, credentials: SourceCredentials, around: Surroundings, spooled: Spool) -> Version:
     source = entry.source
     url = entry.evidence.checksum_url
-    checksum = checksums.fetch(url, source, credentials, reader) if url is not None else None
+    checksum = checksums.fetch(url, source, credentials, around.open_http()) if url is not None else None
 
     def fill(pieces: Iterable[bytes]) -> None:
         checked = checksum.checked(pieces) if checksum is not None else pieces
-        spooled.fill(unpacking.unpacked(checked, entry.format.compression, scratch))
+        spooled.fill(unpacking.unpacked(checked, format_of(entry).compression, around.scratch))
 
     if source.volume is not None:
-        path = volume.locate(source.volume.name, source.volume.path, roots)
+        path = volume.locate(source.volume.name, source.volume.path, around.roots)
         etag = volume.version(path)
         fill(volume.read(path))
         return Version(etag, None)
-    with reader.open(source, credentials) as delivery:
+    if source.config_map is not None:
+        fill([handed_in.content(credentials.content)])
+        return Version(handed_in.version(credentials.content), None)
+    if source.sql is not None:
+        from controller.sources import sql  # a client library that no other source needs
+
+        fill(sql.rows(credentials.dsn or "", source.sql.query, around.allowed_networks, around.rows_max))
+        return Version(None, None)
+    with around.open_http().open(source, credentials) as delivery:
         fill(unpacking.gunzipped(delivery.pieces) if delivery.gzip else delivery.pieces)
         return Version(delivery.etag, delivery.last_modified)

@@ -12,7 +12,7 @@ import httpx
 from controller.api.v1alpha1.items import Source
 from controller.ports.preparing import SourceCredentials, SourceRoot
 from controller.ports.sources import Look, Version
-from controller.sources import volume
+from controller.sources import handed_in, objects, volume
 from controller.sources.addresses import REDIRECTS_MAX, Target, choose, refused, target
 from controller.sources.requests import TIMEOUT, asked, connection_fault, extensions_for, headers_for, next_hop
 
@@ -26,27 +26,42 @@ async def resolve(host: str, port: int) -> list[str]:
 
 
 class SourceProbe:
-    """Looks at HTTP sources and at volumes. A transport and a resolver may be given for worlds without a network."""
+    """Looks at sources of every kind. A transport and a resolver may be given for worlds without a network."""
 
     def __init__(
         self,
         *,
         allowed_networks: Sequence[str] = (),
         source_roots: Sequence[SourceRoot] = (),
+        ambient_objects: Sequence[str] = (),
         transport: httpx.AsyncBaseTransport | None = None,
         resolver: ResolveLater = resolve,
     ) -> None:
         self._allowed_networks = tuple(allowed_networks)
         self._source_roots = tuple(source_roots)
+        self._ambient_objects = tuple(ambient_objects)
         self._transport = transport
         self._resolve = resolver
+
+    async def authorise(self, source: Source, credentials: SourceCredentials) -> SourceCredentials:
+        if source.object_ is None:
+            return credentials
+        url = await asyncio.to_thread(
+            objects.signed, source.object_, dict(credentials.object_keys), self._ambient_objects
+        )
+        return credentials.model_copy(update={"url": url, "object_keys": ()})
 
     async def look(self, source: Source, credentials: SourceCredentials, known: Version | None) -> Look:
         if source.volume is not None:
             path = await asyncio.to_thread(volume.locate, source.volume.name, source.volume.path, self._source_roots)
             found = Version(await asyncio.to_thread(volume.version, path), None)
             return Look(None if found == known else found)
-        return await self._ask(source, credentials, known)
+        if source.config_map is not None:
+            found = Version(handed_in.version(credentials.content), None)
+            return Look(None if found == known else found)
+        if source.sql is not None:
+            return Look(Version(None, None))  # a database has no tag: each look reads it, and compares
+        return await self._ask(source, await self.authorise(source, credentials), known)
 
     async def _ask(self, source: Source, credentials: SourceCredentials, known: Version | None) -> Look:
         question = asked(source, credentials)

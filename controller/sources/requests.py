@@ -48,7 +48,7 @@ def asked(source: Source, credentials: SourceCredentials) -> Asked:
     http = source.http
     url = credentials.url or (http.url if http else None)
     if url is None:
-        raise refused("source.http: no URL; give url, or a Secret that holds one")
+        raise refused("source: no URL to read from; give url, or a Secret that holds one")
     headers = {"user-agent": USER_AGENT, "accept": "*/*", "accept-encoding": "gzip"}
     plain = [(each.name, each.value) for each in (http.headers if http else ()) if each.value is not None]
     for name, value in (*plain, *credentials.headers):
@@ -58,6 +58,8 @@ def asked(source: Source, credentials: SourceCredentials) -> Asked:
     if credentials.basic_auth is not None:
         pair = f"{credentials.basic_auth.username}:{credentials.basic_auth.password}".encode()
         headers["authorization"] = "Basic " + base64.b64encode(pair).decode()
+    if credentials.bearer_token is not None:
+        headers["authorization"] = f"Bearer {credentials.bearer_token.strip()}"
     return Asked(url, headers)
 
 

@@ -6,6 +6,7 @@ apart from the parser, and makes "all or nothing" simple: nobody sees a row befo
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -97,13 +98,14 @@ class Spool:
         return Path(f"/proc/self/fd/{self._file.fileno()}")
 
     def pieces(self) -> Iterator[bytes]:
-        self._file.seek(0)
-        while piece := self._file.read(PIECE_BYTES):
+        """Yield the bytes from the start; several readers may be on their way at the same time."""
+        at = 0
+        while piece := os.pread(self.descriptor, PIECE_BYTES, at):
+            at += len(piece)
             yield piece
 
     def head(self, size: int) -> bytes:
-        self._file.seek(0)
-        return self._file.read(size)
+        return os.pread(self.descriptor, size, 0)
 
 
 def _too_large(bytes_max: int) -> Fault:

@@ -122,6 +122,10 @@ class HTTPSource(Spec):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         exactly_one("url", "urlSecretRef", message="give exactly one of url and urlSecretRef"),
+        Rule(
+            "!has(self.basicAuthSecretRef) || !has(self.bearerTokenSecretRef)",
+            "give at most one of basicAuthSecretRef and bearerTokenSecretRef: both are the header Authorization",
+        ),
         # On the object, not on the field: the API server repeats the value of a field in its answer.
         Rule(
             "!has(self.url) || !" + matches(USER_INFO_PATTERN, "self.url"),
@@ -141,6 +145,10 @@ class HTTPSource(Spec):
         description="Where the address is, for addresses that are secrets themselves (presigned ones).",
     )
     basic_auth_secret_ref: BasicAuthSecretRef | None = Field(default=None, description="User name and password.")
+    bearer_token_secret_ref: SecretKeyRef | None = Field(
+        default=None,
+        description="Where the token is that goes into the header Authorization, behind the word Bearer.",
+    )
     headers: Annotated[tuple[Header, ...], Field(max_length=HEADERS_MAX), ListMap(("name",))] = Field(
         default=(),
         description="Headers to send along.",
@@ -160,20 +168,96 @@ class VolumeSource(Spec):
     ] = Field(description="Path of the file, relative to the root.")
 
 
+class ObjectCredentialsSecretRef(Spec):
+    """Names a Secret with the keys of an object store, under fixed names."""
+
+    name: ObjectName = Field(
+        description='Name of the Secret. It must carry the label metacatalog.dev/credential: "true". '
+        "s3: access-key-id, secret-access-key and, if there is one, session-token. gs: service-account.json. "
+        "az: account-name and account-key.",
+    )
+
+
+class ObjectSource(Spec):
+    """A file in an object store."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        # On the object, not on the field: the API server repeats the value of a field in its answer.
+        Rule(
+            "!has(self.endpoint) || !" + matches(USER_INFO_PATTERN, "self.endpoint"),
+            "must not carry a user name or password: put the keys into a Secret and name it in credentialsSecretRef",
+            ".endpoint",
+        ),
+        Rule(
+            "!has(self.region) || self.url.startsWith('s3://')",
+            "only s3 has regions: remove it",
+            ".region",
+        ),
+    )
+
+    url: Annotated[
+        str,
+        Field(min_length=1, max_length=1_280),
+        Rule(
+            matches(r"^(s3|gs|az)://[a-z0-9][-a-z0-9._]{1,61}[a-z0-9]/."), "must be s3://bucket/key (or gs://, az://)"
+        ),
+        Rule(matches(r"^[^\x00-\x1f?#]*$"), "must not contain control characters, ? or #"),
+    ] = Field(description="Bucket and key of the file: s3://bucket/key; gs://bucket/object; az://container/blob.")
+    endpoint: WebAddress | None = Field(
+        default=None,
+        description="Address of an S3-compatible server, http or https. Absent: the provider's own.",
+    )
+    region: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][-a-z0-9]*$")] | None = Field(
+        default=None,
+        description="Region of an S3 bucket. Absent: us-east-1.",
+    )
+    credentials_secret_ref: ObjectCredentialsSecretRef | None = Field(
+        default=None,
+        description="Where the keys are. Absent: the operator's own identity, where its administrator allows that "
+        "for this bucket.",
+    )
+
+
+class ConfigMapSource(Spec):
+    """A small file in a ConfigMap of the same namespace."""
+
+    name: ObjectName = Field(description="Name of the ConfigMap.")
+    key: SecretKey = Field(description="Key inside the ConfigMap, of data or of binaryData.")
+
+
+class SQLSource(Spec):
+    """Rows of a PostgreSQL database."""
+
+    dsn_secret_ref: SecretKeyRef = Field(
+        description="Where the connection string is: postgresql://user:password@host:5432/database?sslmode=require. "
+        "Use a user that may only read.",
+    )
+    query: Annotated[str, Field(min_length=1, max_length=16_384)] = Field(
+        description="One statement that returns rows, without a semicolon. Columns are named as in the mapping; "
+        "with ORDER BY an unchanged table gives an unchanged file.",
+    )
+
+
+ONE_SOURCE = "give exactly one source: http, object, volume, configMap or sql"
+
+
 class Source(Spec):
     """Where the rows come from: exactly one of these."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (
-        exactly_one("http", "volume", message="give exactly one source: http or volume"),
+        exactly_one("http", "object", "volume", "configMap", "sql", message=ONE_SOURCE),
     )
 
     http: HTTPSource | None = Field(default=None, description="A file that a web server offers.")
+    object_: ObjectSource | None = Field(default=None, description="A file in an object store.")
     volume: VolumeSource | None = Field(default=None, description="A file on a volume that the administrator named.")
+    config_map: ConfigMapSource | None = Field(default=None, description="A small file in a ConfigMap.")
+    sql: SQLSource | None = Field(default=None, description="Rows of a PostgreSQL database.")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.http is None) == (self.volume is None):
-            raise ValueError("give exactly one source: http or volume")
+        if sum(each is not None for each in (self.http, self.object_, self.volume, self.config_map, self.sql)) != 1:
+            raise ValueError(ONE_SOURCE)
         return self
 
 
