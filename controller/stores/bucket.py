@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
-from obstore.store import S3Store
+from obstore.store import RetryConfig, S3Store
 from typing_extensions import override
 
 from controller.faults import Disposition, Fault
@@ -75,7 +75,7 @@ class BucketStore(LocalStore):
         if "endpoint" in given:
             options["client_options"] = {"allow_http": given["endpoint"].startswith("http://")}
         try:
-            retries = {"max_retries": RETRIES_MAX, "retry_timeout": RETRY_TIMEOUT}
+            retries: RetryConfig = {"max_retries": RETRIES_MAX, "retry_timeout": RETRY_TIMEOUT}
             bucket = S3Store(parts.netloc, conditional_put="etag", retry_config=retries, **options)
         except (BaseError, ValueError) as error:
             raise _unavailable("being opened", error) from None

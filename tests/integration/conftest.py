@@ -50,23 +50,24 @@ def database() -> Iterator[Database]:
     directory = Path(tempfile.mkdtemp(prefix="postgres-"))
     password = directory / "password"
     password.write_text("s3cr3t-of-the-admin")
-    account = {}
+    account: int | None = None
     if os.geteuid() == 0:
-        account = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        account = NOBODY
         for path in (directory, password):
             os.chown(path, NOBODY, NOBODY)
+    groups = () if account is not None else None
     data = directory / "data"
     options = ["--auth=scram-sha-256", "--username=postgres", "--encoding=utf8", "--locale=C", "--no-sync"]
     subprocess.run(
         [programs / "initdb", *options, f"--pwfile={password}", "-D", data],
-        cwd=directory, capture_output=True, check=True, **account,
+        cwd=directory, capture_output=True, check=True, user=account, group=account, extra_groups=groups,
     )  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
             [programs / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", "", "-F"],
-            cwd=directory, stdout=log, stderr=log, **account,
+            cwd=directory, stdout=log, stderr=log, user=account, group=account, extra_groups=groups,
         )  # fmt: skip
     server = Database(port, "s3cr3t-of-the-admin")
     try:

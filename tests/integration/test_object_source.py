@@ -58,8 +58,8 @@ def probe(*ambient: str, networks: tuple[str, ...] = LOOPBACK) -> SourceProbe:
     return SourceProbe(allowed_networks=networks, ambient_objects=ambient)
 
 
-def look(server: Server, **changes: object) -> Look:
-    return asyncio.run(probe().look(Source.model_validate(source(server, **changes)), keys(server), None))
+def look(server: Server) -> Look:
+    return asyncio.run(probe().look(Source.model_validate(source(server)), keys(server), None))
 
 
 def refused(call: "Coroutine[object, object, object]") -> Fault:

@@ -228,6 +228,20 @@ async def test_a_secret_without_the_label_shows_nothing(world: World, labels: di
     assert "EAAB" not in repr(found)
 
 
+async def test_a_config_map_is_read_as_bytes(world: World) -> None:
+    assert await world.cluster().config_map(world.namespace, "products") is None
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "products"},
+        "data": {"products.csv": "id\nä\n"},
+        "binaryData": {"products.csv.gz": base64.b64encode(b"\x1f\x8b\x00\xff").decode()},
+    }
+    await world.person.send(Request("POST", paths.config_maps(world.namespace), body=body))
+    found = await world.cluster().config_map(world.namespace, "products")
+    assert found == {"products.csv": "id\nä\n".encode(), "products.csv.gz": b"\x1f\x8b\x00\xff"}
+
+
 async def test_the_installation_keeps_its_first_id(world: World) -> None:
     assert await world.cluster().installation("first") == "first"
     assert await world.cluster().installation("second") == "first"

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 
 from controller.api import names
 from controller.api.conditions import Condition, ConditionStatus, ConditionType
+from controller.kube import paths
+from controller.kube.transport import Json, Request
 from tests.simulation.behaviours.stage import Stage, usual_spec
-from tests.simulation.world import SHOP_URL
+from tests.simulation.world import NAMESPACE, SHOP_URL
 
 NOTICED = timedelta(minutes=12)
 HEALED = timedelta(minutes=25)
@@ -205,3 +208,41 @@ async def test_an_address_that_is_not_allowed_is_refused(stage: Stage) -> None:
     said = await stage.until(unhealthy(stage, "SourceRefused"), NOTICED)
     assert "--allow-source-network" in said.message or "not allowed" in said.message
     assert SHOP_URL not in said.message or "?" not in said.message
+
+
+async def test_a_config_map_is_a_source(stage: Stage) -> None:
+    """Read by name at each look, handed to the step, and taken again when its content changed."""
+    await _config_map(stage, stage.shop.export(), "POST")
+    await stage.populate(items=[entry(source={"configMap": {"name": "products", "key": "products.csv"}})])
+    stage.launch()
+    await stage.until(stage.ready, HEALED)
+    await stage.until(stage.in_step, HEALED)
+    stage.change_prices()
+    await _config_map(stage, stage.shop.export(), "PUT")
+    await stage.until(stage.in_step, HEALED)
+    await stage.send(Request("DELETE", paths.config_map(NAMESPACE, "products")))
+    said = await stage.until(unhealthy(stage, "SourceUnreachable"), NOTICED)
+    assert "source.configMap.name: there is no ConfigMap products" in said.message
+    assert "the last good state stays" in said.message
+    await _config_map(stage, stage.shop.export(), "POST", key="other.csv")
+    said = await stage.until(
+        lambda: (
+            found
+            if (found := stage.condition(ConditionType.SOURCE_UNHEALTHY)) and "has no key" in found.message
+            else None
+        ),
+        NOTICED,
+    )
+    assert "has no key products.csv; it has other.csv" in said.message
+    await stage.safe()
+
+
+async def _config_map(stage: Stage, content: bytes, verb: Literal["POST", "PUT"], key: str = "products.csv") -> None:
+    wire: Json = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "products", "namespace": NAMESPACE},
+        "data": {key: content.decode()},
+    }
+    path = paths.config_maps(NAMESPACE) if verb == "POST" else paths.config_map(NAMESPACE, "products")
+    await stage.send(Request(verb, path, body=wire))

@@ -87,6 +87,16 @@ def test_the_operator_reads_secrets_one_by_one() -> None:
     assert verbs == [["get"]]
 
 
+def test_the_operator_reads_config_maps_one_by_one_and_makes_its_own() -> None:
+    verbs = {
+        (kind, tuple(rule["verbs"]))
+        for kind in ("Role", "ClusterRole")
+        for rule in rules(kind)
+        if "configmaps" in rule["resources"]
+    }
+    assert verbs == {("ClusterRole", ("get",)), ("Role", ("create",)), ("Role", ("get",))}
+
+
 def test_the_operator_may_do_nothing_by_wildcard() -> None:
     for kind in ("Role", "ClusterRole"):
         for rule in rules(kind):

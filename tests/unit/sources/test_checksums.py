@@ -1,6 +1,7 @@
 """Checksums beside a file: what people write into them, who gets credentials, and what a mismatch says."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,13 @@ def entry(url: str, checksum_url: str) -> ItemsEntry:
     return ItemsEntry.model_validate({"name": "products", "source": source, "evidence": {"checksumURL": checksum_url}})
 
 
+def around(scratch: Path, roots: Sequence[SourceRoot] = ()) -> fetching.Surroundings:
+    return fetching.Surroundings(HTTPReader(LOOPBACK), LOOPBACK, roots, scratch, 1_000)
+
+
 def fetch(directory: Path, wanted: ItemsEntry, credentials: SourceCredentials | None = None) -> bytes:
     with Spool(directory, 1 << 30) as spooled:
-        reader = HTTPReader(LOOPBACK)
-        fetching.fetch(wanted, credentials or SourceCredentials(), reader, (), spooled, directory)
+        fetching.fetch(wanted, credentials or SourceCredentials(), around(directory), spooled)
         return b"".join(spooled.pieces())
 
 
@@ -99,5 +103,5 @@ def test_a_file_of_a_volume_may_have_one_too(tmp_path: Path) -> None:
         )
         with Spool(tmp_path, 1 << 30) as spooled:
             roots = [SourceRoot(name="exports", directory=str(tmp_path))]
-            fetching.fetch(wanted, SourceCredentials(), HTTPReader(LOOPBACK), roots, spooled, tmp_path)
+            fetching.fetch(wanted, SourceCredentials(), around(tmp_path, roots), spooled)
             assert b"".join(spooled.pieces()) == CONTENT
