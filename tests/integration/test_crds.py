@@ -178,7 +178,7 @@ REFUSED: dict[str, tuple[type[Resource], dict[str, Any], str]] = {
     "address of an object": (
         Catalog,
         catalog({"source": {"object": {"url": "https://bucket.s3.amazonaws.com/a.csv"}}}),
-        "spec.items[0].source.object.url: Invalid value: must be s3://bucket/key (or gs://, az://)",
+        "must be s3://bucket/key (or gs://, az://)",
     ),
     "keys in an address": (
         Catalog,
