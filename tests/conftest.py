@@ -8,11 +8,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from hack import objectstore
 from hack.controlplane import binaries
 from hack.controlplane.cluster import ControlPlane
+
+# The same examples everywhere and every time; a machine that is busy for a moment fails no test.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("fixed")
 
 REPOSITORY = Path(__file__).parents[1]
 _numbers = itertools.count(1)

@@ -19,16 +19,19 @@ import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
-from obstore.store import RetryConfig, S3Store
+from obstore.store import S3Store
 from typing_extensions import override
 
 from controller.faults import Disposition, Fault
 from controller.stores.local import IDENTITY_FILE, IDENTITY_FORMAT, LocalStore, check_key, lost
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
 
 CONDITIONAL_BYTES_MAX = 64 << 20
 """S3 takes a condition on one request; larger objects go in parts, and are looked for first."""

@@ -166,51 +166,6 @@ REFUSED: dict[str, tuple[type[Resource], dict[str, Any], str]] = {
         catalog({"source": {**HTTP, "volume": {"name": "exports", "path": "a.csv"}}}),
         "spec.items[0].source: Invalid value: give exactly one source: http, object, volume, configMap or sql",
     ),
-    "two kinds of authorization": (
-        Catalog,
-        source(
-            url="https://shop.example/a",
-            basicAuthSecretRef={"name": "a"},
-            bearerTokenSecretRef={"name": "a", "key": "t"},
-        ),
-        "give at most one of basicAuthSecretRef and bearerTokenSecretRef: both are the header Authorization",
-    ),
-    "address of an object": (
-        Catalog,
-        catalog({"source": {"object": {"url": "https://bucket.s3.amazonaws.com/a.csv"}}}),
-        "must be s3://bucket/key (or gs://, az://)",
-    ),
-    "keys in an address": (
-        Catalog,
-        catalog({"source": {"object": {"url": "s3://bucket/a.csv", "endpoint": "https://key:hunter2@s3.example"}}}),
-        (
-            "spec.items[0].source.object.endpoint: Invalid value: must not carry a user name or password: "
-            "put the keys into a Secret and name it in credentialsSecretRef"
-        ),
-    ),
-    "region of another provider": (
-        Catalog,
-        catalog({"source": {"object": {"url": "gs://bucket/a.csv", "region": "eu-west-1"}}}),
-        "only s3 has regions: remove it",
-    ),
-    "query without database": (
-        Catalog,
-        catalog({"source": {"sql": {"query": "SELECT 1"}}}),
-        "spec.items[0].source.sql.dsnSecretRef: Required value",
-    ),
-    "password in the checksum's address": (
-        Catalog,
-        catalog({"evidence": {"checksumURL": "https://u:hunter2@shop.example/a.sha256"}}),
-        (
-            "spec.items[0].evidence.checksumURL: Invalid value: must not carry a user name or password: "
-            "the credentials of the source serve for the same host"
-        ),
-    ),
-    "unknown format": (
-        Catalog,
-        catalog({"format": {"type": "Excel"}}),
-        'supported values: "Auto", "CSV", "TSV", "JSONLines", "JSON", "XML", "Parquet"',
-    ),
     "no address": (Catalog, source(), "give exactly one of url and urlSecretRef"),
     "two addresses": (
         Catalog,

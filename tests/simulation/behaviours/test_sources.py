@@ -206,7 +206,7 @@ async def test_an_address_that_is_not_allowed_is_refused(stage: Stage) -> None:
     await stage.populate()
     stage.launch()
     said = await stage.until(unhealthy(stage, "SourceRefused"), NOTICED)
-    assert "--allow-source-network" in said.message or "not allowed" in said.message
+    assert "--allow-source-networks" in said.message or "not allowed" in said.message
     assert SHOP_URL not in said.message or "?" not in said.message
 
 

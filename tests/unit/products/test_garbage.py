@@ -135,7 +135,7 @@ def check(rows: list[dict[str, object]], findings: Findings, chosen: Format, cou
         assert not findings.complete
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(max_examples=60)
 @pytest.mark.parametrize("name", FORMATS)
 @given(data=st.data())
 def test_a_tenth_of_garbage_costs_a_tenth(name: str, data: st.DataObject) -> None:
@@ -150,7 +150,7 @@ def test_a_tenth_of_garbage_costs_a_tenth(name: str, data: st.DataObject) -> Non
     check(found, findings, chosen, count, {at for at, _ in pieces})
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
+@settings(max_examples=100)
 @pytest.mark.parametrize("name", FORMATS)
 @given(garbage=st.binary(min_size=1, max_size=80), at=st.integers(1, 19), block=st.sampled_from([50, 1 << 20]))
 def test_random_bytes_between_rows_lose_at_most_their_neighbours(
