@@ -40,6 +40,7 @@ from controller.products.rules import REJECTED
 from controller.products.shapes import shape_of
 from controller.products.splitting import splitter
 from controller.products.tables import NARROW, Kind
+from controller.sources.fetching import format_of
 from controller.stores.local import LocalStore
 
 _PRINTED = (*NARROW, PARTITION, RAW, MASK, PART)

@@ -47,7 +47,7 @@ def entry(url: str, checksum_url: str) -> ItemsEntry:
 
 
 def around(scratch: Path, roots: Sequence[SourceRoot] = ()) -> fetching.Surroundings:
-    return fetching.Surroundings(HTTPReader(LOOPBACK), LOOPBACK, roots, scratch, 1_000)
+    return fetching.Surroundings(lambda: HTTPReader(LOOPBACK), LOOPBACK, roots, scratch, 1_000)
 
 
 def fetch(directory: Path, wanted: ItemsEntry, credentials: SourceCredentials | None = None) -> bytes:
