@@ -24,7 +24,7 @@ GROWTH_MAX = 1_000
 """By how much replacing may lengthen a value, over all replacements in one another."""
 DEPTH_MAX = 8
 """SELECTs in one another."""
-SPREAD_MAX = 100_000
+SPREAD_MAX = 1_000
 """By how much joining texts may lengthen a value: columns joined to one, multiplied over all SELECTs."""
 
 Tree = Mapping[str, Any]
@@ -36,7 +36,7 @@ replace translate reverse concat concat_ws contains prefix suffix starts_with en
 split_part string_split str_split split regexp_matches regexp_replace regexp_extract regexp_full_match nfc_normalize
 strip_accents ascii chr unicode md5 sha256 url_encode url_decode format printf coalesce nullif ifnull if
 list_extract array_extract list_element struct_extract array_length list_contains list_value array_to_string
-list_aggr list_distinct list_sort json_extract json_extract_string -> ->> json_valid json_type json_array_length
+list_distinct list_sort json_extract json_extract_string -> ->> json_valid json_type json_array_length
 json_keys strptime try_strptime strftime date_part date_trunc year month day hour minute second make_date date_diff
 date_add date_sub last_day to_days to_weeks to_months to_years to_hours to_minutes to_seconds dayofweek isodow
 weekofyear epoch epoch_ms to_timestamp like_escape ilike_escape not_like_escape not_ilike_escape not
@@ -51,7 +51,7 @@ _WINDOWS_TEXT = """
 row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value
 """
 WINDOWS = frozenset(_WINDOWS_TEXT.split())
-_JOINING = frozenset({"||", "concat", "concat_ws"})
+_JOINING = frozenset({"||", "concat", "concat_ws", "format", "printf", "list_value", "array_to_string"})
 _GROWING = {"replace": (1, 2), "regexp_replace": (None, 2)}
 """Functions that lengthen a value: places of the searched text, which makes it shorter, and of the new one."""
 _TYPES_TEXT = """

@@ -209,6 +209,9 @@ def test_whatever_has_reach_is_refused(sql: str) -> None:
         "WITH "
         + ", ".join(f"c{n} AS (SELECT sku || sku AS sku FROM {f'c{n - 1}' if n else 'source'})" for n in range(30))
         + " SELECT sku FROM c29",
+        "SELECT " + " || ".join(["sku"] * 1_001) + " AS sku FROM source",
+        "SELECT format('" + "{}" * 1_001 + "', " + ", ".join(["sku"] * 1_001) + ") AS sku FROM source",
+        "SELECT array_to_string([" + ", ".join(["sku"] * 1_001) + "], '') AS sku FROM source",
         "SELECT * FROM " + "(SELECT * FROM " * 20 + "source" + ")" * 20,
     ],
 )
