@@ -11,7 +11,8 @@ from controller.preparing.comparing import Inputs, all_inputs, open_inputs
 from controller.preparing.context import Context
 from controller.preparing.heads import departures_of, no_payload, policy_of
 from controller.preparing.manifests import manifest_of
-from controller.preparing.objects import ROW_GROUP_ROWS, scan_table, sink_table, table_key, write_table
+from controller.preparing.objects import EAGER_ROWS_MAX, ROW_GROUP_ROWS, scan_table, sink_table, table_key, write_table
+from controller.preparing.packing import packed
 from controller.products import encode
 from controller.products.compare import FullSend, compare, full_send
 from controller.products.encode import FullPlan
@@ -37,7 +38,9 @@ def _full(request: EncodeRequest, context: Context) -> EncodeResult:
     if not plan.head.height:
         return _removal(request, context, plan)
     sent = table_key(request.prefix, Kind.SENT, f"{document.index:03}")
-    sink_table(context.store, sent, _complete(request, context, plan), plan.head.height)
+    rows = _complete(request, context, plan)
+    rows = rows.sort(ID) if plan.head.height <= EAGER_ROWS_MAX else rows
+    sink_table(context.store, sent, rows, plan.head.height)
     file = _write_file(request, context.store, sent, document.index)
     if not file.rows:
         return EncodeResult()
@@ -51,9 +54,9 @@ def _full(request: EncodeRequest, context: Context) -> EncodeResult:
         update=plan.changed.height,
         delete=plan.deletes.height,
         unchanged=file.rows - plan.created.height - plan.changed.height,
-        sample_create=_samples(plan.created),
-        sample_update=_samples(plan.changed),
-        sample_delete=_samples(plan.deletes),
+        sample_create=_first(plan.created),
+        sample_update=_first(plan.changed),
+        sample_delete=_first(plan.deletes),
     )
     return EncodeResult(
         files=(file,),
@@ -117,7 +120,7 @@ def _write_file(request: EncodeRequest, store: LocalStore, sent: str, index: int
     rows = scan_table(store, sent)
     height = int(rows.select(pl.len()).collect().item())
     with store.creating(key) as path, path.open("wb") as file:
-        for piece in encode.replace_file(_slices(rows, height)):
+        for piece in packed(encode.csv_of(_slices(rows, height))):
             digest.update(piece)
             size += len(piece)
             file.write(piece)
@@ -185,6 +188,10 @@ def _must_know(request: EncodeRequest) -> None:
 
 def _digest(digests: Iterable[str]) -> str:
     return "sha256:" + hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _first(ids: pl.DataFrame) -> tuple[str, ...]:
+    return _samples(ids.bottom_k(SAMPLES_MAX, by=ID).sort(ID))
 
 
 def _samples(ids: pl.DataFrame) -> tuple[str, ...]:

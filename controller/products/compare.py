@@ -71,7 +71,7 @@ def compare(
     policy: DeparturePolicy,
     now: datetime,
 ) -> pl.LazyFrame:
-    """Return one row per id of source or snapshot, by partition and id. Of every table, `_partition` says which.
+    """Return one row per id of source or snapshot, in no order. Of every table, `_partition` says which.
 
     The volatile columns hold the values that Meta should have. Beside them:
 
@@ -90,7 +90,6 @@ def compare(
         .with_columns(_answered(now))
         .with_columns(_differences())
         .with_columns(_pending())
-        .sort(PARTITION, ID)
     )
 
 
