@@ -1,21 +1,36 @@
-"""The named peers, each as a program of its own: `python -m hack.bench.anchors NAME ARGUMENTS`."""
+"""The named peers, each as a program of its own: `python -m hack.bench.anchors NAME ARGUMENTS`.
+
+Those that compare print {"new": …, "gone": …, "changed": …}, which the benchmark checks: a fast wrong answer fails.
+"""
+
+# ruff: noqa: S608 - the queries are made of our own paths
 
 import csv
 import gzip
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
+from hack.bench.data import COLUMNS
 
-def polars_read(path: str, out: str) -> None:
-    """Polars: read the CSV as text and write Parquet. No mapping, no checks, no comparison."""
-    import polars as pl
-
-    pl.scan_csv(path, infer_schema=False).sink_parquet(out, compression="zstd")
+VOLATILE = ("price", "sale_price", "availability", "quantity_to_sell_on_facebook")
+CRATE = Path(__file__).parent / "csv_diff"
 
 
-def polars_compare(old: str, new: str) -> None:
-    """Polars: compare two exports by a hash per row; count new, gone and changed."""
+def build_csv_diff(directory: Path) -> Path | None:
+    """Build the program around the pinned crate, or return None where there is no Cargo."""
+    if shutil.which("cargo") is None:
+        return None
+    source = directory / "csv_diff"
+    shutil.copytree(CRATE, source, dirs_exist_ok=True, ignore=shutil.ignore_patterns("target", "Cargo.lock"))
+    subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=source, check=True)
+    return source / "target" / "release" / "csv-diff-anchor"
+
+
+def polars_hash(old: str, new: str) -> None:
+    """Polars: compare two exports by a hash per row."""
     import polars as pl
 
     def hashed(path: str) -> pl.LazyFrame:
@@ -27,8 +42,64 @@ def polars_compare(old: str, new: str) -> None:
         new=pl.col("hash").is_null().sum(),
         gone=pl.col("hash_new").is_null().sum(),
         changed=(pl.col("hash") != pl.col("hash_new")).sum(),
-    ).collect()
-    print(counts)
+    ).collect(engine="streaming")
+    print(json.dumps(counts.row(0, named=True)))
+
+
+def _csv_in_sql(path: str) -> str:
+    columns = ", ".join(f"'{name}': 'VARCHAR'" for name in COLUMNS)
+    return (
+        f"read_csv('{path}', header = true, auto_detect = false, quote = '\"', escape = '\"', columns = {{{columns}}})"
+    )
+
+
+def duckdb_hash(old: str, new: str) -> None:
+    """DuckDB: compare two exports by a hash per row."""
+    import duckdb
+
+    def hashed(path: str) -> str:
+        return f"(SELECT id, hash({', '.join(COLUMNS)}) AS h FROM {_csv_in_sql(path)})"
+
+    _print_counts(
+        duckdb.connect()
+        .execute(
+            "SELECT count(*) FILTER (a.id IS NULL), count(*) FILTER (b.id IS NULL), count(*) FILTER (a.h <> b.h) "
+            f"FROM {hashed(old)} a FULL OUTER JOIN {hashed(new)} b USING (id)"
+        )
+        .fetchone()
+    )
+
+
+def _prints_in_sql(path: str) -> str:
+    static = ", ".join(name for name in COLUMNS if name not in VOLATILE and name != "id")
+    return f"SELECT hash(id) AS i, hash({', '.join(VOLATILE)}) AS v, hash({static}) AS s FROM {_csv_in_sql(path)}"
+
+
+def duckdb_snapshot(path: str, out: str) -> None:
+    """Make the snapshot of 24 bytes a row that `duckdb_compare` compares with."""
+    import duckdb
+
+    duckdb.connect().execute(f"COPY ({_prints_in_sql(path)}) TO '{out}' (FORMAT parquet, COMPRESSION uncompressed)")
+
+
+def duckdb_compare(snapshot: str, new: str) -> None:
+    """DuckDB: compare an export with a snapshot of 24 bytes a row; counts only."""
+    import duckdb
+
+    _print_counts(
+        duckdb.connect()
+        .execute(
+            "SELECT count(*) FILTER (a.i IS NULL), count(*) FILTER (b.i IS NULL), "
+            "count(*) FILTER (a.v <> b.v OR a.s <> b.s) "
+            f"FROM '{snapshot}' a FULL OUTER JOIN ({_prints_in_sql(new)}) b USING (i)"
+        )
+        .fetchone()
+    )
+
+
+def _print_counts(found: tuple[int, ...] | None) -> None:
+    assert found is not None
+    print(json.dumps(dict(zip(("new", "gone", "changed"), found, strict=True))))
 
 
 def script_compare(old: str, new: str) -> None:
@@ -36,13 +107,14 @@ def script_compare(old: str, new: str) -> None:
     csv.field_size_limit(1 << 24)
     with Path(old).open(newline="", encoding="utf-8") as file:
         before = {row["id"]: row for row in csv.DictReader(file)}
-    changed = []
+    changed, fresh = [], 0
     with Path(new).open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             known = before.pop(row["id"], None)
-            if known != row:
+            fresh += known is None
+            if known is not None and known != row:
                 changed.append(json.dumps({"method": "UPDATE", "data": row}))
-    print(len(changed), len(before))
+    print(json.dumps({"new": fresh, "gone": len(before), "changed": len(changed)}))
 
 
 def isal_compress(path: str, out: str) -> None:
@@ -67,7 +139,11 @@ def expand(path: str, out: str) -> None:
 
 
 ANCHORS = {
-    function.__name__: function for function in (polars_read, polars_compare, script_compare, isal_compress, expand)
+    function.__name__: function
+    for function in (
+        *(polars_hash, duckdb_hash, duckdb_snapshot, duckdb_compare, script_compare),
+        *(isal_compress, expand),
+    )
 }
 
 if __name__ == "__main__":

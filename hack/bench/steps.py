@@ -7,6 +7,7 @@ from pathlib import Path
 from controller.api.v1alpha1.items import ItemsEntry, Source, VolumeSource
 from controller.ports import preparing as documents
 from controller.stores.local import LocalStore
+from hack.bench.data import Truth
 from hack.bench.measure import Measured, run
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -25,6 +26,9 @@ class Bench:
         self.store.claim_identity("bench")
         self.partition = documents.Partition(index=0, slot_from=0, slot_to=4095)
         self.head: documents.RefreshHead | None = None
+        self._round = 0
+        self._last: documents.RefreshHead | None = None
+        self._changed: documents.EncodeResult | None = None
 
     def _step(self, name: str, request: documents.Request) -> tuple[documents.Result, Measured]:
         question = self.directory / f"{name}-request.json"
@@ -39,6 +43,34 @@ class Bench:
 
     def refresh(self, export: Path) -> Measured:
         self.sequence += 1
+        result, measured = self._refreshed(export)
+        self.head = result.head
+        return measured
+
+    def changes(self, export: Path, truth: Truth) -> Measured:
+        """Refresh and batches from the state after the last acknowledgement, checked against what was changed."""
+        self._round += 1
+        before = self.head
+        self.sequence = self._round + 1
+        result, read = self._refreshed(export)
+        (owed,) = result.pending
+        found = (owed.creations, result.watching, owed.volatile, owed.static)
+        if found != (truth.new, truth.gone, truth.volatile, truth.text):
+            raise RuntimeError(f"refresh found {found}, the truth is {truth}")
+        self.head = result.head
+        self._changed, written = self.encode(documents.Method.ITEMS_BATCH, calls_max=10_000)
+        if self._changed.plan.update != truth.volatile:
+            raise RuntimeError(f"the batches say {self._changed.plan.update} items, the truth is {truth.volatile}")
+        self._last, self.head = self.head, before
+        return Measured(read.seconds + written.seconds, max(read.peak_pss_bytes, written.peak_pss_bytes))
+
+    def acknowledge_changes(self) -> Measured:
+        """Acknowledge the batches of the last round."""
+        assert self._changed is not None
+        self.head = self._last
+        return self.acknowledge(documents.Method.ITEMS_BATCH, self._changed)
+
+    def _refreshed(self, export: Path) -> tuple[documents.RefreshResult, Measured]:
         entry = ItemsEntry(name="products", source=Source(volume=VolumeSource(name="bench", path=export.name)))
         request = documents.RefreshRequest(
             store=self.store.url,
@@ -59,8 +91,7 @@ class Bench:
         assert isinstance(result, documents.RefreshResult)
         if result.refused is not None:
             raise RuntimeError(f"the export was refused: {result.refused.message}")
-        self.head = result.head
-        return measured
+        return result, measured
 
     def encode(self, method: documents.Method, calls_max: int = 1) -> tuple[documents.EncodeResult, Measured]:
         assert self.head is not None
