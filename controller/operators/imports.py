@@ -11,7 +11,7 @@ from types import ModuleType
 
 from typing_extensions import override
 
-DATA_STACK = frozenset({"polars", "polars_hash", "numpy", "pandas", "pyarrow", "duckdb", "lxml"})
+DATA_STACK = frozenset({"polars", "polars_hash", "numpy", "pandas", "pyarrow", "duckdb", "lxml", "psycopg"})
 
 
 class _Refusal(MetaPathFinder):

@@ -25,6 +25,8 @@ _DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant
 _BLANK = re.compile(r"[ \t\r\n]*")
 _FOREIGN = re.compile("[\udc80-\udcff]")
 """Bytes that are no UTF-8, as `surrogateescape` shows them."""
+_HALF = re.compile(rb"\\u[dD]")
+"""An escape that may be half of a surrogate pair; such text is looked at more closely."""
 _CANDIDATE = re.compile(r"[,\[\n]\s*(?=\{)")
 _STRUCTURE = re.compile(r'"(?:[^"\\]++|\\.)*+"|["\[\]{}]', re.DOTALL)
 _CUT_CHARACTERS = 16
@@ -69,7 +71,7 @@ def _lines_frames(block: bytes, first_line: int, findings: Findings, names: set[
         if item is None:
             findings.add(Bad(number, number, "is not a JSON object in UTF-8"))
             continue
-        rows.append(_row(item, names))
+        rows.append(_row(item, names, sound=_HALF.search(raw) is None))
         lines.append(number)
     yield from frames_of(rows, lines)
 
@@ -83,8 +85,8 @@ def _parsed_line(raw: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and end == len(text) else None
 
 
-def _row(item: dict[str, Any], names: set[str]) -> Row:
-    row = flatten(item, names)
+def _row(item: dict[str, Any], names: set[str], *, sound: bool = False) -> Row:
+    row = flatten(item, names, sound=sound)
     if len(names) > COLUMNS_MAX * 2:
         raise malformed(f"the rows have more than {COLUMNS_MAX} different fields: are they keyed by an id?")
     return row
@@ -245,13 +247,14 @@ class _Array:
         self._like: frozenset[str] = frozenset()
         self._names: set[str] = set()
         self._broken = False
+        self._sound = False
 
     def frames(self) -> Iterator[pl.DataFrame]:
         rows: list[Row] = []
         lines: list[int] = []
         gathered = 0
         for item, size in self._items():
-            rows.append(_row(item, self._names))
+            rows.append(_row(item, self._names, sound=self._sound))
             lines.append(self._number)
             gathered += size
             if gathered >= BLOCK_CHARACTERS:
@@ -304,6 +307,7 @@ class _Array:
             return None
         self._like = self._like or frozenset(item)
         self._broken = False
+        self._sound = text.window.find("\\u", text.at, end) < 0
         text.at = end
         return dict(item)
 

@@ -29,12 +29,18 @@ class Number(str):
     __slots__ = ()
 
 
-def flatten(item: Mapping[str, object], names: set[str]) -> Row:
-    """Turn an object into a row. `names` are the columns seen so far; beyond the limit no nested one is added."""
+def flatten(item: Mapping[str, object], names: set[str], *, sound: bool = False) -> Row:
+    """Turn an object into a row. `names` are the columns seen so far; beyond the limit no nested one is added.
+
+    `sound`: no text in it has half of a surrogate pair, which only an escape can bring.
+    """
     row: Row = {}
     names.update(item)
     for name, value in item.items():
-        column = str(name).strip()
+        column = name.strip()
+        if sound and type(value) is str:
+            row[column] = value or None
+            continue
         row[column] = text_of(value)
         if isinstance(value, dict | list):
             row.update(_inside(column, value, names))

@@ -235,15 +235,36 @@ class _Reader:
         return root[0] if len(root) == 1 else "is no single item"
 
     def _row(self, element: "etree._Element") -> Row:
+        row = self._flat(element)
+        if row is None:
+            row = self._deep(element)
+        if len(self._names) > COLUMNS_MAX * 2:
+            raise malformed(f"the items have more than {COLUMNS_MAX} different elements; is format.rowsAt right?")
+        self._names.update(row)
+        return row
+
+    def _flat(self, element: "etree._Element") -> Row | None:
+        """Read an item of plain elements, each once: the usual one. None for any other."""
+        row: Row = {}
+        if element.attrib:
+            return None
+        for child in element:
+            tag = child.tag
+            if not isinstance(tag, str) or len(child) or child.attrib:
+                return None
+            name = _column(tag, child.prefix)
+            if name in row:
+                return None
+            row[name] = (child.text or "").strip() or None
+        return row
+
+    def _deep(self, element: "etree._Element") -> Row:
         row: Row = {}
         for name, values in _grouped(element).items():
             row[name] = _text_of(values)
             row.update(self._inside(name, values))
         for name, value in element.attrib.items():
             row.setdefault(f"@{_column(str(name))}", str(value) or None)
-        if len(self._names) > COLUMNS_MAX * 2:
-            raise malformed(f"the items have more than {COLUMNS_MAX} different elements; is format.rowsAt right?")
-        self._names.update(row)
         return row
 
     def _inside(
