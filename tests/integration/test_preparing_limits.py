@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import os
 import signal
 import socket
@@ -178,7 +179,7 @@ def small_disk(tmp_path: Path) -> Iterator[LocalStore]:
 
 
 async def test_a_disk_too_small_for_the_source(world: World, small_disk: LocalStore) -> None:
-    world.offer(_incompressible())
+    world.offer(gzip.compress(_incompressible()))  # a plain file would be read where it is
     with pytest.raises(Fault) as caught:
         await preparing().run(world.refresh_request(store=small_disk.url))
     assert caught.value.reason == "StoreFull"
