@@ -155,6 +155,8 @@ def _increment(
     plan: mapping.MappingPlan,
 ) -> Increment:
     rows = state.rows
+    if not walked.places.size:
+        raise UnsuitableError  # a header and nothing else: whoever reads everything says what that means
     met = walked.places[walked.places >= 0]
     seen = np.zeros(rows.size, bool)
     seen[met] = True

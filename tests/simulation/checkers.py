@@ -7,11 +7,10 @@ I6 convergence, that secrets stay where they belong, and that the operator did n
 import json
 from collections.abc import Iterable
 
-import polars as pl
-
 from controller.api.conditions import ConditionType
 from controller.api.v1alpha1 import KINDS, CatalogLedger
 from controller.ports.preparing import VOLATILE_FIELDS
+from controller.preparing.heads import snapshot_rows
 from hack.emulator import jsons
 from hack.emulator.auditor import comparable
 from hack.emulator.world import TEST_TOKEN
@@ -122,7 +121,7 @@ async def _acknowledged(world: World) -> list[str]:
         for record in ledger.ledger.partitions:
             if record.snapshot is None:
                 continue
-            for row in pl.read_parquet(world.store.path(record.snapshot)).iter_rows(named=True):
+            for row in snapshot_rows(world.store, record.snapshot).iter_rows(named=True):
                 item = at_meta.get(row["id"])
                 if item is None:
                     found.append(f"item {row['id']} is acknowledged but not at Meta")

@@ -20,7 +20,7 @@ from controller.kube.cluster import KubernetesCluster
 from controller.kube.events import EventRecorder
 from controller.kube.transport import Json
 from controller.meta.client import HttpxGraphFactory
-from controller.ports.preparing import Request, Result, SourceCredentials
+from controller.ports.preparing import Limits, Request, Result, SourceCredentials
 from controller.preparing.inline import InlinePreparing
 from controller.reconcile import wiring
 from controller.reconcile.context import Context
@@ -127,11 +127,14 @@ class GatedPreparing:
         )
         self._incarnation = incarnation
         self._rng = rng
+        # Half of the processes keep what a large catalog needs, so that each way reads what the other one left.
+        self._limits = Limits(incremental_rows_min=rng.choice((0, Limits().incremental_rows_min)))
 
     async def run(self, request: Request, credentials: SourceCredentials | None = None) -> Result:
         await self._incarnation.gate()
         await asyncio.sleep(self._rng.uniform(0.0, 3.0))
         await self._incarnation.gate()
+        request = request.model_copy(update={"limits": self._limits})
         result = await self._inner.run(request, credentials)
         await asyncio.sleep(self._rng.uniform(0.0, 0.5))
         await self._incarnation.gate()
