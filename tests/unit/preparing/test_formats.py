@@ -120,3 +120,32 @@ def test_nested_fields_are_mapped_by_their_path(tmp_path: Path) -> None:
     assert world.refresh().refused is None
     world.send_full()
     assert world.meta.items == {row["id"]: row for row in ROWS}
+
+
+BROKEN: dict[str, tuple[bytes, bytes]] = {
+    "csv": (b"\n00002,", b'\nbad,"never closed,c\n00002,'),
+    "json lines": (b'\n{"id": "00002"', b'\n{"id": "bad\n{"id": "00002"'),
+    "json": (b' {\n  "id": "00002"', b' {"id": "bad", "title": ]},\n {\n  "id": "00002"'),
+    "rss": (b"<item><g:id>00002<", b"<item><g:id>bad<g:title></item>\n<item><g:id>00002<"),
+}
+"""Where a broken row is put, and what stands there then."""
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_while_a_row_is_broken_nothing_counts_as_gone(tmp_path: Path, name: str) -> None:
+    world = World(tmp_path)
+    world.offer(FORMATS[name](ROWS))
+    world.refresh()
+    world.send_full()
+    before, after = BROKEN[name]
+    remaining = FORMATS[name](ROWS[:5])
+    assert before in remaining
+    world.offer(remaining.replace(before, after, 1))
+    for _ in range(3):
+        result = world.look()
+        assert result.refused is None
+        assert (result.watching, result.newly_leaving) == (0, 0)
+        assert "row-malformed" in {each.rule for each in result.checks}
+    assert len(world.meta.items) == len(ROWS)
+    world.offer(remaining)
+    assert world.look().watching == len(ROWS) - 5
