@@ -5,7 +5,7 @@ new duplicate of a known row, a quote that is not closed, another header, more c
 everything is parsed.
 """
 
-from collections.abc import Iterator
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ import polars as pl
 from controller.ports.preparing import RefreshRequest
 from controller.preparing.context import Context
 from controller.preparing.row_state import RowState, guard_of, splitter_of
-from controller.preparing.source_rows import SAMPLES_MAX, Read, Whole, plan_of, read_candidates
+from controller.preparing.source_rows import SAMPLES_MAX, Read, guessed, plan_of, read_candidates
 from controller.preparing.spill import ORDER, Spill
 from controller.preparing.walk import Walked, walk
 from controller.products import mapping
@@ -27,7 +27,11 @@ from controller.products.raw import UnsuitableError, hash_of
 from controller.products.reading import HEADER_BYTES_MAX
 from controller.products.records import LINE, Bad, Findings
 from controller.products.rules import RuleFinding, rules_for
+from controller.products.shapes import HEAD_BYTES, Shape, shape_of
 from controller.products.tables import NARROW, REJECTED, empty
+from controller.sources import fetching
+from controller.sources.direct import Direct
+from controller.sources.spool import Spool
 
 DELTA_SHARE_MAX = 0.25
 """Of the base. When more has changed since, everything is read anew and becomes the new base."""
@@ -52,32 +56,18 @@ class Increment:
     book: MaskBook
 
 
-class Chosen:
-    """The head of a source and some of its records: a source of its own."""
-
-    def __init__(self, head: bytes, walked: Walked) -> None:
-        self._head = head
-        self._walked = walked
-
-    def head(self, size: int) -> bytes:
-        return self._head[:size]
-
-    def pieces(self) -> Iterator[bytes]:
-        yield self._head
-        yield from self._walked.contents()
-
-
 class ActualLines:
     """Turns a line of the chosen records into the line of the source."""
 
-    def __init__(self, head: bytes, walked: Walked) -> None:
+    def __init__(self, head: bytes, walked: Walked, *, quotes: bool) -> None:
+        """`quotes`: line breaks may stand inside of them."""
         first = head.count(b"\n") + 1
         contents = list(walked.each())
         heights = np.fromiter((each.count(b"\n") + 1 for each in contents), np.int64, len(contents))
         self.starts = first + np.concatenate(([0], np.cumsum(heights)[:-1])) if contents else np.empty(0, np.int64)
         self._actual = np.array(walked.pieces, np.int64) + first
         self.hashes = np.fromiter(map(hash_of, contents), np.uint64, len(contents))
-        self._quoted = np.fromiter((b'"' in each for each in contents), bool, len(contents))
+        self._quoted = np.fromiter((quotes and b'"' in each for each in contents), bool, len(contents))
         self._blank = np.fromiter((not each.strip(b"\r\n\t ,;|") for each in contents), bool, len(contents))
         self._rows = np.zeros(len(contents), np.int64)
         self._begun = np.zeros(len(contents), bool)
@@ -119,7 +109,7 @@ class ActualLines:
 
 
 def read_increment(
-    request: RefreshRequest, context: Context, spooled: Whole, state: RowState, spill: Spill
+    request: RefreshRequest, context: Context, spooled: Spool | Direct, state: RowState, spill: Spill
 ) -> Increment | None:
     """Read what changed, or return None where everything has to be read."""
     rows = state.rows
@@ -141,9 +131,18 @@ def read_increment(
         with walk(spooled.descriptor, spooled.size, splitter, rows.known(), scratch, shared_bytes_min=shared) as walked:
             limit = request.limits.line_bytes_max
             plan = plan_of(request.items, state.manifest.columns, spooled, limit)
-            return _increment(request, head, walked, state, spill, plan)
+            shape = shape_of(fetching.format_of(request.items), spooled.head(HEAD_BYTES))
+            found = _increment(request, head, walked, state, spill, plan, shape)
+            named = {rule.name for rule in rules_for(plan.fields, plan.hints)}
+            return replace(found, read=replace(found.read, findings=_with_guess(found.read.findings, spooled, named)))
     except UnsuitableError:
         return None
+
+
+def _with_guess(findings: list[RuleFinding], spooled: Spool | Direct, named: set[str]) -> list[RuleFinding]:
+    """Add what is to be said of the file as a whole, behind what the rules say, as `read_rows` does."""
+    first = [each for each in findings if each.rule in named]
+    return [*first, *guessed(spooled), *findings[len(first) :]]
 
 
 def _increment(
@@ -153,6 +152,7 @@ def _increment(
     state: RowState,
     spill: Spill,
     plan: mapping.MappingPlan,
+    shape: Shape,
 ) -> Increment:
     rows = state.rows
     if not walked.places.size:
@@ -163,8 +163,8 @@ def _increment(
     if int(seen.sum()) != met.size:
         raise UnsuitableError  # a known row came twice
     book = MaskBook.of(state.manifest.masks)
-    lines = ActualLines(head, walked)
-    read = _parsed(request, head, walked, state, spill, book, plan, lines)
+    lines = ActualLines(head, walked, quotes=bool(shape.delimiter))
+    read = _parsed(request, head, walked, state, spill, book, plan, shape, lines)
     contended = pl.col(ID).is_in(read.repeated.implode())
     accepted = read.accepted.with_columns(lines.raw(read.accepted.get_column(LINE)))
     accepted = accepted.with_columns(pl.when(~contended).then(pl.col(RAW)).alias(RAW))
@@ -198,13 +198,22 @@ def _parsed(
     spill: Spill,
     book: MaskBook,
     plan: mapping.MappingPlan,
+    shape: Shape,
     lines: ActualLines,
 ) -> Read:
     columns = state.manifest.columns
     if not walked.pieces:
         return _nothing(columns)
     return read_candidates(
-        request.items, Chosen(head, walked), spill, request.limits.line_bytes_max, book, columns, plan, lines
+        request.items,
+        itertools.chain([head], walked.contents()),
+        shape,
+        spill,
+        request.limits.line_bytes_max,
+        book,
+        columns,
+        plan,
+        lines,
     )
 
 

@@ -53,6 +53,8 @@ from controller.products.partition import PARTITION, SlotRange
 from controller.products.rules import RuleFinding
 from controller.products.tables import NARROW, Kind, Leaving, Stage
 from controller.products.tables import REJECTED as REJECTED_SCHEMA
+from controller.sources.direct import Direct
+from controller.sources.spool import Spool
 from controller.stores.local import storage_fault
 
 SUPERSEDED_MAX = 16
@@ -138,7 +140,9 @@ def _read(request: RefreshRequest, credentials: SourceCredentials, context: Cont
             raise storage_fault(error, "spooling the source") from error
 
 
-def _changes(request: RefreshRequest, context: Context, spooled: Whole, seen: Seen, spill: Spill) -> Rows | None:
+def _changes(
+    request: RefreshRequest, context: Context, spooled: Spool | Direct, seen: Seen, spill: Spill
+) -> Rows | None:
     """Read only what changed, where that is possible."""
     previous = request.previous
     indices = {each.index for each in request.partitions}

@@ -26,7 +26,7 @@ from controller.products.prints import MASK
 from controller.products.raw import UnsuitableError
 from controller.products.records import LINE, Findings
 from controller.products.rules import REJECTED, RuleFinding
-from controller.products.shapes import HEAD_BYTES, shape_of
+from controller.products.shapes import HEAD_BYTES, Shape, shape_of
 from controller.products.tables import NARROW, conform
 from controller.products.tables import REJECTED as REJECTED_SCHEMA
 from controller.sources import fetching, readers
@@ -129,13 +129,14 @@ def read_rows(entry: ItemsEntry, spooled: Spool | Direct, spill: Spill, line_byt
     whole = pl.concat([frame for frame, _ in checked])
     left = plan.assembly.findings() if plan else []
     merged = rules.merge([each for _, found in checked for each in found])
-    named = [*_in_order(merged, plan), *left, *_guessed(spooled)]
+    named = [*_in_order(merged, plan), *left, *guessed(spooled)]
     return _separated(whole, named, findings, entry, opened.columns)
 
 
 def read_candidates(
     entry: ItemsEntry,
-    chosen: Bytes,
+    chosen: Iterable[bytes],
+    shape: Shape,
     spill: Spill,
     line_bytes_max: int,
     book: MaskBook,
@@ -148,8 +149,7 @@ def read_candidates(
     Raises UnsuitableError where these rows cannot be understood without the others.
     """
     findings = Findings()
-    shape = shape_of(fetching.format_of(entry), chosen.head(HEAD_BYTES))
-    frames = reading.read(chosen.pieces(), shape, findings, line_bytes_max=line_bytes_max)
+    frames = reading.read(chosen, shape, findings, line_bytes_max=line_bytes_max)
     checked = []
     rows = plan.assembly.frames(_with_columns(frames, columns), _never_again)
     for frame, found in _checked(rows, plan, entry, spill, book):
@@ -190,7 +190,7 @@ def _with_columns(frames: Iterable[pl.DataFrame], columns: tuple[str, ...]) -> I
         yield frame
 
 
-def _guessed(spooled: Spool | Direct) -> list[RuleFinding]:
+def guessed(spooled: Spool | Direct) -> list[RuleFinding]:
     if not spooled.encoding.guessed:
         return []
     name = spooled.encoding.name

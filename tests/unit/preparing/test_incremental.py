@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import random
 import tempfile
 from pathlib import Path
@@ -258,3 +259,32 @@ def test_a_quiet_look_and_a_batch_need_only_what_is_not_at_rest(tmp_path: Path) 
         world.store.path(part).rename(world.store.path(part).with_suffix(".away"))
     assert world.refresh(read=False).pending[0].volatile == 1
     assert world.encode(Method.ITEMS_BATCH).plan.update == 1
+
+
+def as_json_lines(rows: list[dict[str, str]], *broken: str) -> bytes:
+    return "".join(line + "\n" for line in [*map(json.dumps, rows), *broken]).encode()
+
+
+def test_json_lines_are_known_by_their_bytes(tmp_path: Path) -> None:
+    twins = Twins(tmp_path, 1, ALONE)
+    rows = [product(f"{number:04}") for number in range(200)]
+    twins.look(as_json_lines(rows))
+    twins.send("full")
+    rows[3]["price"] = "1 EUR"
+    rows[150]["title"] = ""
+    twins.look(as_json_lines(rows[:-1], '{"id": "broken"'))
+    assert later_tables(twins) == 1
+    twins.send("batch")
+    rows[5]["color"] = "red"
+    twins.look(as_json_lines(rows))
+    assert later_tables(twins) == 0, "a field that no row had before may be meant for another one"
+
+
+def test_what_is_guessed_of_the_encoding_is_said_again(tmp_path: Path) -> None:
+    twins = Twins(tmp_path, 1, ALONE)
+    rows = [product(f"{number:04}", title=f"Größe {number}") for number in range(200)]
+    twins.look(as_csv(rows).decode().encode("latin-1"))
+    rows[3]["price"], rows[4]["price"] = "cheap", "1 EUR"
+    result = twins.look(as_csv(rows).decode().encode("latin-1"))
+    assert later_tables(twins) == 1
+    assert {"encoding-guessed", "price-format"} <= {each.rule for each in result.checks}
