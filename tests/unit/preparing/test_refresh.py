@@ -1,5 +1,6 @@
 """What a read may say, and what nobody acts on."""
 
+import base64
 import csv
 import gzip
 import io
@@ -11,7 +12,8 @@ from typing import Literal
 import pytest
 
 from controller.faults import Disposition, Fault
-from controller.ports.preparing import Method, RefreshResult
+from controller.ports.preparing import Method, RefreshResult, SourceCredentials
+from controller.preparing import entry
 from controller.preparing.heads import memory_of
 from controller.preparing.objects import read_table
 from tests.unit.preparing.world import INTERVAL, START, World, as_csv, guard, items_entry, product, products
@@ -76,6 +78,16 @@ def test_fewer_rows_than_asked_for_or_too_much_less_than_before(tmp_path: Path) 
     assert "4 rows after 10" in result.refused.message
     world.offer(products(5))
     assert world.refresh().refused is None
+
+
+def test_a_config_map_that_somebody_put_back_is_taken(tmp_path: Path) -> None:
+    world = World(tmp_path, source={"configMap": {"name": "products", "key": "items.csv"}})
+    for rows in (products(3), products(3, price="1 EUR"), products(3)):
+        handed_in = SourceCredentials(content=base64.b64encode(as_csv(rows)).decode())
+        result = entry.run(world.refresh_request(), handed_in, durable=False)
+        assert isinstance(result, RefreshResult)
+        assert result.head is not None
+        world.head = result.head
 
 
 def test_a_known_older_version_is_not_taken_unless_it_is_meant(world: World) -> None:
