@@ -19,6 +19,8 @@ FULL_MARGIN_SHARE = 10
 """A re-send starts a tenth of the promise (at most an hour) before the promise would break."""
 BATCH_SPACING = timedelta(seconds=40)
 """90 calls an hour (Meta's lowest published figure less the reserve) are one every 40 s."""
+TOKEN_DIGITS = 8
+"""Two of a few hundred operations have one token once in 100,000 catalogs; a longer name needs more than a screen."""
 ATTEMPT_BACKOFF_MAX = timedelta(minutes=30)
 
 
@@ -170,7 +172,7 @@ def _token(method: Method, items: ItemsRecord, records: tuple[PartitionRecord, .
         # What Meta took, not what was tried: an attempt that failed must not look like another operation.
         taken = (record.last_full_at, record.last_batch_at)
         parts += [str(record.index), *(at.isoformat() if at else "" for at in taken), str(record.pending.volatile)]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:TOKEN_DIGITS]
 
 
 NAME_WORDS = {Method.REPLACE_FEED: "full", Method.UPDATE_FEED: "update", Method.ITEMS_BATCH: "batch"}
