@@ -24,7 +24,7 @@ down: $(STAMP)   ## end what `make demo` left running
 test: $(STAMP)   ## all tests (≤ 10 min; the control plane is built once)
 	@$(BIN)/python -m hack.controlplane build
 	@$(BIN)/python -m hack.objectstore
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak" tests
+	@$(BIN)/python -m pytest -n 2 --dist loadscope -m "not soak" tests
 check: $(STAMP)  ## format, lint, types, import contracts, generated files fresh
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from typing_extensions import override
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from hack import objectstore
 from hack.controlplane import binaries
@@ -19,6 +22,8 @@ from hack.controlplane.cluster import ControlPlane
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("fixed")
 
+TOGETHER = ("tests/integration/test_demo.py",)
+"""Files whose tests share what takes a minute to start: one worker runs all of them."""
 REPOSITORY = Path(__file__).parents[1]
 _numbers = itertools.count(1)
 
@@ -29,6 +34,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "control_plane" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.controlplane)
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is published without types
+    """One test after the other to whoever is free, some files as a whole.
+
+    xdist's own groups go by a suffix of the node id, which pytest 9 does not take any more.
+    """
+
+    @override
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return file if file in TOGETHER else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return Scheduling(config, log)
+
+
+class SlowFirst:
+    """Runs behind the shuffling: what takes longest must not be what is begun last."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(SlowFirst())
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

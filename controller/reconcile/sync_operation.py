@@ -127,7 +127,8 @@ class SyncOperations:
             raise Fault("RolledBack", Disposition.RETRY, message)
         wanted = self._records(operation, ledger)
         if _pointless(operation, wanted):
-            await self._end(operation, Phase.SUPERSEDED, "Superseded", "another operation sent its values already")
+            message = "another operation sent its values already"
+            await self._end(operation, Phase.SUPERSEDED, "Superseded", message, ConditionType.COMPLETE)
             return Outcome()
         self._require_quota(operation, catalog, catalog_id, ledger)
         now = self._context.clock.now()
@@ -239,11 +240,18 @@ class SyncOperations:
         now = self._context.clock.now()
         return Outcome(now + self._context.settings.timing.secret_poll)
 
-    async def _end(self, operation: SyncOperation, phase: Phase, reason: str, message: str) -> None:
+    async def _end(
+        self,
+        operation: SyncOperation,
+        phase: Phase,
+        reason: str,
+        message: str,
+        condition: ConditionType = ConditionType.FAILED,
+    ) -> None:
         status = _status(operation, phase, self._context)
         status = status.model_copy(update={"completed_at": self._context.clock.now()})
         done = (absent(ConditionType.RECONCILING), absent(ConditionType.STALLED))
-        written = await report(self._context, operation, status, (true(ConditionType.FAILED, reason, message), *done))
+        written = await report(self._context, operation, status, (true(condition, reason, message), *done))
         await let_go(self._context, written)
 
 
