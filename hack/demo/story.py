@@ -166,7 +166,7 @@ class Story:
         item = edits.place(self._rows, edits.BROKEN_PLACE)
         self._publish(edits.broken(self._rows, item))
         telling.say(f"the title of {item} was emptied; rejectedRows: Send lets Meta judge it, not our own checks")
-        self._until(lambda: self._refused() == 1, "the Catalog tells of one refused item")
+        self._until(self._refusal_is_told, "the Catalog tells of one refused item, in Meta's words")
         issues = conditions(self._cluster.catalog())["ItemIssues"]
         telling.done(f"ItemIssues={issues['status']}, with Meta's own words:")
         telling.text(_wrapped(jsons.as_text(issues["message"])))
@@ -266,6 +266,11 @@ class Story:
 
         self._until(seen, "Meta shows what was released as out of stock")
         self._telling.done(f"Meta showed each of the {len(lost)} as out of stock")
+
+    def _refusal_is_told(self) -> bool:
+        """The count is there a moment before the words."""
+        issues = conditions(self._cluster.catalog()).get("ItemIssues", {})
+        return self._refused() == 1 and "refused by Meta:" in jsons.as_text(issues.get("message"))
 
     def _refused(self) -> int:
         catalog = self._cluster.catalog()
