@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from controller.operators.process import Composed, Parts
     from controller.settings import Settings
+    from controller.stores.local import LocalStore
 
 EXIT_WRONG_FLAG = 2
 PREPARE = "prepare"
@@ -75,8 +76,16 @@ def _check_addresses(settings: "Settings") -> None:
         raise WrongFlag(f"--store-url: {fault.message}") from None
 
 
+def _tidy(store: "LocalStore") -> None:
+    """Remove what killed steps left. Waits for the disk or the network."""
+    if store.identity() is not None:
+        store.remove_leftovers()
+
+
 async def compose(parts: "Parts") -> "Composed":
     """Put the real adapters behind the ports, and the use cases on top."""
+    import asyncio
+
     from controller.meta.client import HttpxGraphFactory
     from controller.operators.bounded import BoundedPreparing
     from controller.operators.process import Composed
@@ -91,8 +100,7 @@ async def compose(parts: "Parts") -> "Composed":
 
     settings = parts.settings
     store = open_store(settings.store_url, settings.store_cache)
-    if store.identity() is not None:  # here no step of this process runs yet, and nobody else holds the lease
-        store.remove_leftovers()
+    await asyncio.to_thread(_tidy, store)  # here no step of this process runs yet, and nobody else holds the lease
     governor = LedgerGovernor(parts.clock, parts.lease_valid)
     graphs = HttpxGraphFactory(settings.endpoint, governor, parts.clock)
     preparing = ChildPreparing(

@@ -10,16 +10,10 @@ from dataclasses import dataclass
 
 from controller.ports.meta import Bucket, Usage
 
-BATCH_ROWS_MAX = 5_000
-"""Meta: items_batch reference, requests per call."""
-BATCH_ROWS_ADVISED = 3_000
-"""Meta: catalog integration guide, requests per call."""
 BATCH_BYTES_MAX = 28_000_000
 """Meta: items_batch reference, "28 MB" for the whole payload; read as the smaller of its two meanings."""
 FEED_FILE_BYTES_MAX = 4_000_000_000
 """Meta: scheduled data feed uploads (Business Help), 4 GB per file; the smaller meaning again."""
-FEED_LINE_BYTES_MAX = 5_242_880
-"""Meta: catalog integration guide, length of one line."""
 
 PAGE_ROWS = 100
 """Rows asked for per page of an ordinary edge. Meta promises no maximum; a smaller page than asked for is normal."""

@@ -11,7 +11,6 @@ import polars_hash  # noqa: F401 - registers the `nchash` name space
 
 from controller.products.fields import GROUP, ID, VOLATILE, in_order
 
-HASH_ID = 1
 NORMALISER = 1
 """Grows whenever the same bytes would become other values or hashes: then nothing is recognised by its bytes."""
 SLOTS = 4_096

@@ -124,9 +124,6 @@ class Catalogs:
         """The schedules send what was asked for once status says that the source was looked at."""
         self._wake_catalog(catalog_id)
 
-    def refresh_running(self, catalog_id: str) -> bool:
-        return self._runner.running(("refresh", catalog_id))
-
 
 class _Work:
     """One look at one Catalog."""

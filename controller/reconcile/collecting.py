@@ -107,43 +107,46 @@ class Collector:
         return None if found is None else str(json.loads(found)["handle"])
 
     async def _look_for_upload(self, connection: Connection, intent: Intent) -> Collected:
-        """Wait until the request has ended and listings show it; look twice; then it never was."""
+        """An upload that two listings do not show never was."""
         assert intent.feed_id is not None
-        timing = self._context.settings.timing
-        now = self._context.clock.now()
-        first = self._first_seen[intent.id] + timedelta(seconds=intent.budget_seconds) + timing.listing_lag
-        if now < first:
-            self._next_look[intent.id] = first
+        if not self._is_listed(intent):
             return Collected.NOT_YET
         listed = await connection.graph.list_uploads(self._catalog_id, intent.feed_id)
-        found = _matching_upload(intent, listed, now)
+        found = _matching_upload(intent, listed, self._context.clock.now())
         if found is not None:
             await self._accept(intent, found.id)
             return Collected.PROGRESS
-        self._looks[intent.id] = self._looks.get(intent.id, 0) + 1
-        self._next_look[intent.id] = now + timing.listing_lag
-        if self._looks[intent.id] < 2:
+        if not self._looked_twice(intent):
             return Collected.NOT_YET
         LOG.info("an upload with a lost answer is not listed", extra={"intent": intent.id})
         return await self._abandon(intent, "the answer to the upload was lost and Meta does not list it")
 
     async def _look_for_feed(self, connection: Connection, intent: Intent) -> Collected:
         """The feed is gone when Meta's list, which lags, twice does not have it."""
-        timing = self._context.settings.timing
-        now = self._context.clock.now()
-        first = self._first_seen[intent.id] + timedelta(seconds=intent.budget_seconds) + timing.listing_lag
-        if now < first:
-            self._next_look[intent.id] = first
+        if not self._is_listed(intent):
             return Collected.NOT_YET
         listed = await connection.graph.list_feeds(self._catalog_id)
-        self._looks[intent.id] = self._looks.get(intent.id, 0) + 1
-        self._next_look[intent.id] = now + timing.listing_lag
-        if self._looks[intent.id] < 2:
+        if not self._looked_twice(intent):
             return Collected.NOT_YET
         if all(feed.id != intent.feed_id for feed in listed):
             await self.feed_removed(intent)
             return Collected.DONE
         return await self._abandon(intent, "the answer to the deletion of the feed was lost and Meta still lists it")
+
+    def _is_listed(self, intent: Intent) -> bool:
+        """Tell whether the request has ended, and long enough ago that Meta's lists, which lag, know of it."""
+        ended = self._first_seen[intent.id] + timedelta(seconds=intent.budget_seconds)
+        first = ended + self._context.settings.timing.listing_lag
+        if self._context.clock.now() < first:
+            self._next_look[intent.id] = first
+            return False
+        return True
+
+    def _looked_twice(self, intent: Intent) -> bool:
+        """Count a look at a list, and say when the next one is due."""
+        self._looks[intent.id] = self._looks.get(intent.id, 0) + 1
+        self._next_look[intent.id] = self._context.clock.now() + self._context.settings.timing.listing_lag
+        return self._looks[intent.id] >= 2
 
     async def feed_removed(self, intent: Intent) -> None:
         """The feed is gone, and every item of the partition with it."""

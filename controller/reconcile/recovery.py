@@ -22,7 +22,6 @@ from controller.scheduling.runner import Runner
 
 LOG = logging.getLogger(__name__)
 
-PAGES_PER_OBJECT = 200
 TRY_AGAIN = timedelta(minutes=1)
 CHECK_AGAIN = timedelta(minutes=30)
 

@@ -40,7 +40,6 @@ BYTES_PER_SECOND_MIN = 1 << 20
 """A send that is slower than this on average is given up."""
 CALLS_WINDOW = timedelta(minutes=15)
 """A batch operation takes at most the calls that the quota allows in this time."""
-PAUSE_RETRY = timedelta(seconds=30)
 
 
 @dataclass(eq=False)

@@ -45,10 +45,6 @@ TAKEN = (AlreadyExistsError, FileExistsError)
 """The library has errors of its own and raises the built-in ones."""
 
 
-def is_bucket(url: str) -> bool:
-    return urlsplit(url).scheme == "s3"
-
-
 class BucketStore(LocalStore):
     """The directory of `LocalStore` is the copy; the bucket is the truth."""
 

@@ -4,38 +4,31 @@ The source is read twice: first for the parents alone, which are few and narrow,
 bounded by the parents.
 """
 
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import polars as pl
+from typing_extensions import override
 
-from controller.products.assembly import PREFIX, Again, Frames, Left, conform
-from controller.products.presets.parts import named
-from controller.products.rules import SAMPLES_MAX, RuleFinding
+from controller.products.assembly import Again, Frames, Left, conform
+from controller.products.presets.parts import Export, named
+from controller.products.rules import SAMPLES_MAX
 
 PARENT = "parent:"
 """Prefix of what a row knows of its parent."""
 KEY = "_parent"
 
 
-class Families:
+class Families(Export):
     """Rows of variants and their parents. For one read."""
 
     ROW_LOCAL: ClassVar = False
 
-    def __init__(self, available: Sequence[str], fields: dict[str, pl.Expr], what_is_left: str) -> None:
-        self._available = tuple(available)
-        self._fields = fields
-        self._left = Left("not-sellable", what_is_left, SAMPLES_MAX)
+    def __init__(self, available: Sequence[str], fields: Mapping[str, pl.Expr], what_is_left: str) -> None:
+        super().__init__(available, fields, Left("not-sellable", what_is_left, SAMPLES_MAX))
 
-    @property
-    def row_local(self) -> bool:
-        return False
-
-    @property
-    def columns(self) -> Sequence[str]:
-        return (*self._available, *(PREFIX + name for name in self._fields))
-
+    @override
     def frames(self, blocks: Frames, again: Again) -> Iterator[pl.DataFrame]:
         found = [self._parents(conform(block, self._available)) for block in again()]
         parents = pl.concat(found, how="vertical").unique(KEY, keep="first", maintain_order=True) if found else None
@@ -45,30 +38,27 @@ class Families:
                 rows = rows.join(parents, on=KEY, how="left", maintain_order="left")
             rows = self._inherited(rows)
             sellable = rows.select(self._sellable().fill_null(value=False)).to_series()
-            self._left.add(rows.get_column(self._name()).filter(~sellable))
+            self._leave_out(rows.get_column(self._name()).filter(~sellable))
             yield rows.filter(sellable).with_columns(named(self._fields)).select(*self.columns, *self._private(block))
-
-    def findings(self) -> list[RuleFinding]:
-        return self._left.findings()
 
     def _private(self, block: pl.DataFrame) -> list[str]:
         return [name for name in block.columns if name.startswith("_") and name not in self._available]
 
+    @abstractmethod
     def _parents(self, block: pl.DataFrame) -> pl.DataFrame:
         """Parents of a block: `_parent`, by which a child finds it, and what children take from it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _keyed(self, block: pl.DataFrame) -> pl.DataFrame:
         """Add `_parent` to each row: how it finds its parent, null where it has none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _inherited(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Fill what a child leaves blank."""
-        raise NotImplementedError
 
-    def _sellable(self) -> pl.Expr:
-        raise NotImplementedError
+    @abstractmethod
+    def _sellable(self) -> pl.Expr: ...
 
+    @abstractmethod
     def _name(self) -> str:
         """Column that names a row to people."""
-        raise NotImplementedError

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import polars as pl
+from typing_extensions import override
 
-from controller.products.assembly import PREFIX, Again, Frames, Left, conform
-from controller.products.presets.parts import first, must_have, named
-from controller.products.rules import SAMPLES_MAX, RuleFinding
+from controller.products.assembly import Again, Frames, Left, conform
+from controller.products.presets.parts import Export, first, must_have, named
+from controller.products.rules import SAMPLES_MAX
 
 _COMMENT = r"^#\s*(Required|Optional)?\s*\|?"
 _COST = re.compile(r"^(g:)?shipping(\.\d+)?\.price$")
@@ -20,17 +21,16 @@ _COST = re.compile(r"^(g:)?shipping(\.\d+)?\.price$")
 _TAGS = re.compile(r"^(product_tags|internal_label)\[\d+\]$")
 
 
-class GoogleMerchant:
+class GoogleMerchant(Export):
     """Names and words of Google's product data specification."""
 
     ROW_LOCAL: ClassVar = True
 
     def __init__(self, available: Sequence[str]) -> None:
-        self._available = tuple(available)
         by_plain = {re.sub(r"[\s-]+", "_", name.strip().lower()).removeprefix("g:"): name for name in available}
         must_have(available if "id" not in by_plain else by_plain, ("id",), "GoogleMerchant")
-        self._fields = {
-            field: first(self._available, *(by_plain[name] for name in names if name in by_plain))
+        fields = {
+            field: first(available, *(by_plain[name] for name in names if name in by_plain))
             for field, names in (
                 ("quantity_to_sell_on_facebook", ("sell_on_google_quantity", "quantity")),
                 ("video[0].url", ("video_link",)),
@@ -43,53 +43,33 @@ class GoogleMerchant:
         }
         costs = [name for name in available if _COST.match(name)]
         if costs:
-            self._fields["shipping"] = _shipping(self._available, costs)
+            fields["shipping"] = _shipping(available, costs)
+        super().__init__(available, fields)
 
-    @property
-    def row_local(self) -> bool:
-        return True
-
-    @property
-    def columns(self) -> Sequence[str]:
-        return (*self._available, *(PREFIX + name for name in self._fields))
-
-    def frames(self, blocks: Frames, again: Again) -> Iterator[pl.DataFrame]:  # noqa: ARG002 - the protocol's signature
+    @override
+    def frames(self, blocks: Frames, again: Again) -> Iterator[pl.DataFrame]:
         for block in blocks:
             yield conform(block, self._available).with_columns(named(self._fields))
 
-    def findings(self) -> list[RuleFinding]:
-        return []
 
-
-class MetaTemplate:
+class MetaTemplate(Export):
     """The file that Meta offers for download, with its lines of description."""
 
     ROW_LOCAL: ClassVar = True
 
     def __init__(self, available: Sequence[str]) -> None:
-        self._available = tuple(available)
         must_have(available, ("id",), "MetaTemplate")
         tags = [name for name in available if _TAGS.match(name)]
-        self._fields = {"internal_label": _as_list(tags)} if tags else {}
-        self._left = Left("template-lines", "lines that describe the columns are no items", SAMPLES_MAX)
+        left = Left("template-lines", "lines that describe the columns are no items", SAMPLES_MAX)
+        super().__init__(available, {"internal_label": _as_list(tags)} if tags else {}, left)
 
-    @property
-    def row_local(self) -> bool:
-        return True
-
-    @property
-    def columns(self) -> Sequence[str]:
-        return (*self._available, *(PREFIX + name for name in self._fields))
-
-    def frames(self, blocks: Frames, again: Again) -> Iterator[pl.DataFrame]:  # noqa: ARG002 - the protocol's signature
+    @override
+    def frames(self, blocks: Frames, again: Again) -> Iterator[pl.DataFrame]:
         for block in blocks:
             whole = conform(block, self._available)
             comments = whole.get_column("id").str.contains(_COMMENT).fill_null(value=False)
-            self._left.add(whole.get_column("id").filter(comments))
+            self._leave_out(whole.get_column("id").filter(comments))
             yield whole.filter(~comments).with_columns(named(self._fields))
-
-    def findings(self) -> list[RuleFinding]:
-        return self._left.findings()
 
 
 def _shipping(available: Sequence[str], costs: Sequence[str]) -> pl.Expr:

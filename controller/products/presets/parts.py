@@ -1,11 +1,14 @@
 """What the presets share: values from the first column that has one, plain text from HTML, options of variants."""
 
-from collections.abc import Collection, Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import polars as pl
 
 from controller.faults import Disposition, Fault
-from controller.products.assembly import PREFIX
+from controller.products.assembly import PREFIX, Again, Frames, Left
+from controller.products.rules import RuleFinding
 
 IMAGES_MAX = 20
 COLOR_WORDS = ("color", "colour", "farbe", "couleur", "colore", "kleur", "cor")
@@ -43,6 +46,35 @@ Pair = tuple[pl.Expr, pl.Expr]
 """Name and value of an option."""
 
 
+class Export(ABC):
+    """One read of an export: its columns, the fields that the preset adds to them, and what it leaves out."""
+
+    ROW_LOCAL: ClassVar[bool]
+
+    def __init__(self, available: Sequence[str], fields: Mapping[str, pl.Expr], left: Left | None = None) -> None:
+        self._available = tuple(available)
+        self._fields = fields
+        self._left = left
+
+    @property
+    def row_local(self) -> bool:
+        return self.ROW_LOCAL
+
+    @property
+    def columns(self) -> Sequence[str]:
+        return (*self._available, *(PREFIX + name for name in self._fields))
+
+    @abstractmethod
+    def frames(self, blocks: Frames, again: Again) -> Iterator[pl.DataFrame]: ...
+
+    def findings(self) -> list[RuleFinding]:
+        return self._left.findings() if self._left is not None else []
+
+    def _leave_out(self, names: pl.Series) -> None:
+        if self._left is not None:
+            self._left.add(names)
+
+
 def must_have(available: Collection[str], names: Iterable[str], preset: str) -> None:
     """Refuse a source that certainly is no such export."""
     absent = [name for name in names if name not in available]
@@ -72,7 +104,7 @@ def has(available: Collection[str], *names: str) -> bool:
     return any(name in available for name in names)
 
 
-def named(fields: dict[str, pl.Expr]) -> list[pl.Expr]:
+def named(fields: Mapping[str, pl.Expr]) -> list[pl.Expr]:
     return [expression.alias(PREFIX + name) for name, expression in fields.items()]
 
 

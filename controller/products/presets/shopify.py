@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import polars as pl
+from typing_extensions import override
 
-from controller.products.assembly import PREFIX, Again, Frames, Left, conform
+from controller.products.assembly import Again, Frames, Left, conform
 from controller.products.presets.parts import (
+    Export,
     additional_images,
     first,
     has,
@@ -23,7 +25,7 @@ from controller.products.presets.parts import (
     rich_text,
     value,
 )
-from controller.products.rules import SAMPLES_MAX, RuleFinding
+from controller.products.rules import SAMPLES_MAX
 
 _RUN, _START, _IMAGES = "_run", "_start", "_images"
 _SKU = ("Variant SKU", "SKU")
@@ -38,25 +40,17 @@ _OF_A_ROW = ("variant ", "image ", "cost ", "price", "compare", "inventory", "sk
 """How names of columns begin whose values belong to a row and not to the product."""
 
 
-class Shopify:
+class Shopify(Export):
     ROW_LOCAL: ClassVar = False
 
     def __init__(self, available: Sequence[str]) -> None:
-        self._available = tuple(available)
         self._handle = "URL handle" if "URL handle" in available else "Handle"
         must_have(available, (self._handle, "Title"), "Shopify")
-        self._fields = _fields(self._available, self._handle)
-        self._left = Left("not-sellable", "drafts, archived and unpublished products are left out", SAMPLES_MAX)
+        left = Left("not-sellable", "drafts, archived and unpublished products are left out", SAMPLES_MAX)
+        super().__init__(available, _fields(available, self._handle), left)
 
-    @property
-    def row_local(self) -> bool:
-        return False
-
-    @property
-    def columns(self) -> Sequence[str]:
-        return (*self._available, *(PREFIX + name for name in self._fields))
-
-    def frames(self, blocks: Frames, again: Again) -> Iterator[pl.DataFrame]:  # noqa: ARG002 - the protocol's signature
+    @override
+    def frames(self, blocks: Frames, again: Again) -> Iterator[pl.DataFrame]:
         """Shape product by product: the last one of a block waits for the next block, which may continue it."""
         carried: pl.DataFrame | None = None
         for block in blocks:
@@ -67,9 +61,6 @@ class Shopify:
             carried = whole.slice(start)
         if carried is not None:
             yield self._shaped(carried)
-
-    def findings(self) -> list[RuleFinding]:
-        return self._left.findings()
 
     def _shaped(self, rows: pl.DataFrame) -> pl.DataFrame:
         handle = value(self._handle).forward_fill()
@@ -83,7 +74,7 @@ class Shopify:
             .join(self._images(told), on=_RUN, how="left", maintain_order="left")
         )
         sellable = filled.select(_sellable(self._available)).to_series()
-        self._left.add(filled.get_column(self._handle).filter(~sellable))
+        self._leave_out(filled.get_column(self._handle).filter(~sellable))
         return filled.filter(sellable).with_columns(named(self._fields)).drop(_RUN, _START, _IMAGES)
 
     def _images(self, rows: pl.DataFrame) -> pl.DataFrame:
