@@ -20,7 +20,7 @@ from controller.preparing.spill import ORDER, Spill
 from controller.products import mapping, reading, rules
 from controller.products.advice import Rule
 from controller.products.fields import ID
-from controller.products.fingerprints import group_hash, row_hash, slot, static_hash
+from controller.products.fingerprints import group_hash, row_hash, slot, static_hashes
 from controller.products.masks import MaskBook
 from controller.products.prints import MASK
 from controller.products.raw import UnsuitableError
@@ -213,7 +213,7 @@ def _checked(
 
 
 def _hashed(rows: pl.DataFrame, fields: list[str]) -> pl.DataFrame:
-    return rows.with_columns(_group_hash=group_hash(fields), _static_hash=static_hash(fields)).with_columns(
+    return rows.with_columns(group_hash(fields).alias("_group_hash"), static_hashes(rows, fields)).with_columns(
         _row_hash=row_hash(pl.col("_static_hash")), _slot=slot(pl.col("_group_hash"))
     )
 

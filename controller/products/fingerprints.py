@@ -15,6 +15,7 @@ NORMALISER = 1
 """Grows whenever the same bytes would become other values or hashes: then nothing is recognised by its bytes."""
 SLOTS = 4_096
 _SLOT_DIVISOR = 1 << 52
+_STATIC = "_static_hash"
 _NAME_END = "\x1e"
 _FIELD_END = "\x1f"
 
@@ -30,6 +31,26 @@ def static_fields(columns: list[str]) -> list[str]:
 def static_hash(columns: list[str]) -> pl.Expr:
     parts = [pl.lit(name + _NAME_END) + pl.col(name) for name in static_fields(columns)]
     return xxh3(pl.concat_str(parts, separator=_FIELD_END, ignore_nulls=True) if parts else pl.lit(""))
+
+
+def static_hashes(rows: pl.DataFrame, columns: list[str]) -> pl.Series:
+    """Return what `static_hash` gives, in half the time where most fields have a value in every row.
+
+    Without a null, a name and its value are two parts of one long concatenation instead of one more column.
+    """
+    names = [name for name in static_fields(columns) if rows.get_column(name).null_count() < rows.height]
+    full = next((at for at, name in enumerate(names) if not rows.get_column(name).null_count()), None)
+    if full is None:
+        return rows.select(static_hash(columns).alias(_STATIC)).to_series()
+    parts: list[pl.Expr] = []
+    for at, name in enumerate(names):
+        before = pl.lit((_FIELD_END if at > full else "") + name + _NAME_END)
+        behind = [pl.lit(_FIELD_END)] if at < full else []
+        if rows.get_column(name).null_count():
+            parts.append(pl.concat_str(before, pl.col(name), *behind).fill_null(""))
+        else:
+            parts += [before, pl.col(name), *behind]
+    return rows.select(xxh3(pl.concat_str(parts)).alias(_STATIC)).to_series()
 
 
 def row_hash(static: pl.Expr) -> pl.Expr:

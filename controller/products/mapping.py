@@ -102,35 +102,51 @@ def plan(entry: ItemsEntry, available: Iterable[str], sample: pl.DataFrame | Non
 
 def apply(frame: pl.DataFrame, mapping: MappingPlan, keep: Iterable[str] = ()) -> pl.DataFrame:
     """Select and rename; trim every value; blank is null. Columns named in `keep` pass unchanged."""
-    present = set(frame.columns)
-    expressions = [_value(mapping, field, present).alias(field) for field in mapping.fields]
+    cells = _Cells(mapping, frame)
+    expressions = [_value(mapping, field, cells).alias(field) for field in mapping.fields]
     if CURRENCY in mapping.columns or CURRENCY in mapping.constants:
-        expressions.append(_value(mapping, CURRENCY, present).alias(ROW_CURRENCY))
-    mapped = frame.select(*expressions, *keep)
+        expressions.append(_value(mapping, CURRENCY, cells).alias(ROW_CURRENCY))
+    mapped = cells.frame.select(*expressions, *keep)
     if mapping.previous is not None:
         return mapped.with_columns(previous_id(pl.col(ID).str.extract(mapping.previous, 1)))
     return mapped.with_columns(previous_id(pl.col(PREVIOUS_ID))) if PREVIOUS_ID in mapped.columns else mapped
 
 
-def _value(mapping: MappingPlan, field: str, present: set[str]) -> pl.Expr:
+class _Cells:
+    """Columns of a frame, each trimmed once however often it is used."""
+
+    def __init__(self, mapping: MappingPlan, frame: pl.DataFrame) -> None:
+        self._paths = mapping.paths
+        self._present = set(frame.columns)
+        names = [*mapping.columns.values(), *(name for each in mapping.templates.values() for name in each.columns)]
+        found = [self._paths.get(name, (name, "")) for name in names]
+        entered = {column for column, path in found if path}
+        self._trimmed = {column for column, path in found if not path} & self._present - entered
+        self.frame = frame.with_columns(
+            pl.col(name).str.strip_chars() for name in frame.columns if name in self._trimmed
+        )
+
+    def of(self, name: str) -> pl.Expr:
+        """Value of a column or of a path into one; trimmed, blank is null."""
+        column, path = self._paths.get(name, (name, ""))
+        if column not in self._present:
+            return pl.lit(None, dtype=pl.String)
+        if column in self._trimmed:
+            return _not_blank(pl.col(column))
+        value = pl.col(column).str.json_path_match(path) if path else pl.col(column)
+        return _not_blank(value.str.strip_chars())
+
+
+def _value(mapping: MappingPlan, field: str, cells: _Cells) -> pl.Expr:
     if field in mapping.constants:
         value = pl.lit(mapping.constants[field] or None, dtype=pl.String)
     elif field in mapping.templates:
         template = mapping.templates[field]
-        value = _not_blank(template.expression({name: _cell(mapping, name, present) for name in template.columns}))
+        value = _not_blank(template.expression({name: cells.of(name) for name in template.columns}))
     else:
         column = mapping.columns.get(field)
-        value = pl.lit(None, dtype=pl.String) if column is None else _cell(mapping, column, present)
+        value = pl.lit(None, dtype=pl.String) if column is None else cells.of(column)
     return _replaced(value, mapping.values.get(field))
-
-
-def _cell(mapping: MappingPlan, name: str, present: set[str]) -> pl.Expr:
-    """Value of a column or of a path into one; trimmed, blank is null."""
-    column, path = mapping.paths.get(name, (name, ""))
-    if column not in present:
-        return pl.lit(None, dtype=pl.String)
-    value = pl.col(column).str.json_path_match(path) if path else pl.col(column)
-    return _not_blank(value.str.strip_chars())
 
 
 def _not_blank(text: pl.Expr) -> pl.Expr:

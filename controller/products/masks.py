@@ -30,8 +30,14 @@ class MaskBook:
 
     def number(self, flags: pl.DataFrame) -> pl.Series:
         """Return the number of each row's set; a column of `flags` is a rule, true where it is broken."""
-        if not flags.width:
+        broken = (
+            [name for name, any_row in zip(flags.columns, flags.select(pl.all().any()).row(0), strict=True) if any_row]
+            if flags.width and flags.height
+            else []
+        )
+        if not broken:
             return pl.Series(np.full(flags.height, self._of(frozenset()), np.uint16))
+        flags = flags.select(broken)
         packed = np.packbits(flags.to_numpy(), axis=1)
         codes = np.zeros((packed.shape[0], -(-packed.shape[1] // 8) * 8), np.uint8)
         codes[:, : packed.shape[1]] = packed

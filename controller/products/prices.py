@@ -13,6 +13,9 @@ BARE = r"^[0-9]+(\.[0-9]+)?$"
 _NO_DECIMALS = ("CLP", "ISK", "JPY", "KRW", "PYG", "VND", "XAF", "XOF", "XPF", "UGX", "RWF", "KMF", "GNF", "DJF", "BIF")
 _THREE_DECIMALS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
 """ISO 4217: currencies without and with three decimals; the others have two."""
+_SETTLED = r"^(?:0|[1-9][0-9]{0,11})\.[0-9]{2} [A-Z]{3}$"
+_OTHER_DECIMALS = (*_NO_DECIMALS, *_THREE_DECIMALS)
+"""A price with two decimals that are its currency's is written as it should be, whatever else is declared."""
 _CODES_TEXT = """
 AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP CNY
 COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK HTG HUF IDR ILS
@@ -42,8 +45,19 @@ SYMBOLS = {
 """What people write for a currency, and which ones they may mean."""
 
 
-def canonical(frame: pl.DataFrame, name: str, code: pl.Expr, currency: str | None, *, comma: bool) -> pl.Expr:
-    """Return the expression that writes a column of prices; `code` is the currency of rows that carry none."""
+def canonical(frame: pl.DataFrame, name: str, code: pl.Expr, currency: str | None, *, comma: bool) -> pl.Series:
+    """Write a column of prices; `code` is the currency of rows that carry none."""
+    values = frame.get_column(name)
+    others = values.is_not_null() & ~(values.str.contains(_SETTLED) & ~values.str.tail(3).is_in(_OTHER_DECIMALS))
+    at = others.arg_true()
+    if not at.len():
+        return values
+    rows = frame.filter(others)
+    written = rows.select(_canonical(rows, name, code, currency, comma=comma).alias(name)).to_series()
+    return written if at.len() == values.len() else values.clone().scatter(at, written)
+
+
+def _canonical(frame: pl.DataFrame, name: str, code: pl.Expr, currency: str | None, *, comma: bool) -> pl.Expr:
     text = pl.col(name)
     plain = canonical_price(text, code)
     if currency is None and not comma:

@@ -9,18 +9,24 @@ those inside its values. Where Polars refuses or the count is off, the record pa
 
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import polars as pl
 
 from controller.api.v1alpha1.items import FileType
 from controller.products import json_records, xml_records
 from controller.products.nested import COLUMNS_MAX
-from controller.products.pieces import of_size
+from controller.products.pieces import gather
 from controller.products.records import LINE, Bad, Findings, RecordParser
 from controller.products.shapes import BOM, Shape, malformed, skip_comments
 
 BLOCK_BYTES = 16 << 20
 """Large enough that Polars' start-up per call does not show, small enough for a few to be in memory."""
 HEADER_BYTES_MAX = 1 << 20
+CUTS_MAX = 64
+"""Places that are tried before a quote is taken for one that nobody closes."""
+QUOTE = b'"'
+_COUNTED_BYTES = 1 << 17
+"""What is counted at once stays in the cache."""
 _PACKED_MAGIC = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
 """gzip, zstd, zlib: Polars unpacks a block that happens to start like this."""
 
@@ -69,17 +75,20 @@ class _DelimitedReader:
         self._columns: list[str] = []
         self._line = 1
         self._skipping = False
+        self._broken: set[str] = set()
+        """Columns whose values had line breaks."""
 
     def frames(self, pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
         carried = b""
         empty = True
-        for piece in of_size(pieces, self._block_bytes):
-            carried += self._behind_skipped(piece)
+        for gathered in gather(pieces, self._block_bytes):
+            held = [carried, *self._behind_skipped(gathered)]
             if not self._columns:
-                carried = self._after_header(carried, final=False)
+                carried = self._after_header(b"".join(held), final=False)
                 if not self._columns:
                     continue
-            block, carried = self._cut(carried)
+                held = [carried]
+            block, carried = self._cut_in_last(held) or self._cut(b"".join(held))
             if block:
                 frame, rest = self._frame(block, final=False)
                 carried = rest + carried
@@ -92,16 +101,17 @@ class _DelimitedReader:
         elif empty and self._columns:
             yield self._to_frame([], [])
 
-    def _behind_skipped(self, piece: bytes) -> bytes:
+    def _behind_skipped(self, pieces: list[bytes]) -> list[bytes]:
         """Drop the rest of a line that is too long: its end could look like a row."""
         if not self._skipping:
-            return piece
-        end = piece.find(b"\n") + 1
+            return pieces
+        data = b"".join(pieces)
+        end = data.find(b"\n") + 1
         if not end:
-            return b""
+            return []
         self._skipping = False
         self._line += 1
-        return piece[end:]
+        return [data[end:]]
 
     def _after_header(self, data: bytes, *, final: bool) -> bytes:
         """Take the header off. As long as it may be cut, nothing is taken."""
@@ -119,6 +129,15 @@ class _DelimitedReader:
         self._line += data.count(b"\n", 0, len(data) - len(start) + end)
         return start[end:]
 
+    def _cut_in_last(self, held: list[bytes]) -> tuple[bytes, bytes] | None:
+        """Cut as `_cut` does, where that is within the last piece: then nothing is copied but once."""
+        last = held[-1]
+        end = last.rfind(b"\n") + 1
+        if not end:
+            return None
+        position = _even(last, end, sum(count(piece, QUOTE) for piece in held[:-1]))
+        return (b"".join([*held[:-1], last[:position]]), last[position:]) if position else None
+
     def _cut(self, data: bytes) -> tuple[bytes, bytes]:
         """Cut behind the last line break with an even number of quotes before it, or else behind the last one."""
         end = data.rfind(b"\n") + 1
@@ -128,27 +147,16 @@ class _DelimitedReader:
                 self._skipping = True
                 return b"", b""
             return b"", data
-        quotes = data.count(b'"', 0, end)
-        position = end
-        for _ in range(64):
-            if quotes % 2 == 0:
-                return data[:position], data[position:]
-            quote = data.rfind(b'"', 0, position)
-            position = data.rfind(b"\n", 0, quote) + 1
-            if not position:
-                break
-            quotes -= data.count(b'"', position, end)
-            end = position
-        return (
-            (b"", data)
-            if len(data) < self._block_bytes
-            else (data[: data.rfind(b"\n") + 1], data[data.rfind(b"\n") + 1 :])
-        )
+        position = _even(data, end, 0)
+        if position:
+            return data[:position], data[position:]
+        return (b"", data) if len(data) < self._block_bytes else (data[:end], data[end:])
 
     def _frame(self, block: bytes, *, final: bool) -> tuple[pl.DataFrame, bytes]:
-        frame = self._fast(block)
+        breaks = count(block, b"\n")
+        frame = self._fast(block, breaks)
         if frame is not None:
-            self._line += block.count(b"\n")
+            self._line += breaks
             return frame, b""
         found = self._parser.parse(block, len(self._columns), self._line, self._findings, final=final)
         if found.cut:
@@ -160,8 +168,8 @@ class _DelimitedReader:
         frame = pl.DataFrame(rows, schema=dict.fromkeys(self._columns, pl.String), orient="row")
         return _without_blank(frame.with_columns(pl.Series(LINE, lines, dtype=pl.UInt64)), self._columns)
 
-    def _fast(self, block: bytes) -> pl.DataFrame | None:
-        """Let Polars parse, and return None unless every byte is accounted for."""
+    def _fast(self, block: bytes, breaks: int) -> pl.DataFrame | None:
+        """Let Polars parse, and return None unless every byte is accounted for. `breaks`: line breaks of the block."""
         if block.startswith(_PACKED_MAGIC):
             return None
         schema = {f"c{number}": pl.String for number in range(len(self._columns))}
@@ -171,24 +179,44 @@ class _DelimitedReader:
             )
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
             return None
-        breaks = block.count(b"\n") + (not block.endswith(b"\n"))
-        inside = breaks - frame.height
+        inside = breaks + (not block.endswith(b"\n")) - frame.height
         has_quotes = b'"' in block
         if inside < 0 or (inside and not has_quotes) or self._is_short(frame, block, has_quotes=has_quotes):
             return None
         line = pl.int_range(pl.len(), dtype=pl.UInt64) + self._line
         if inside:
-            values = pl.all()
-            if frame.select(pl.any_horizontal(self._looks_swallowed(values))).to_series().any():
+            counts = self._breaks(frame, inside)
+            if counts is None:
                 return None
-            counts = pl.sum_horizontal(values.str.count_matches("\n", literal=True).fill_null(0))
-            line += counts.cast(pl.UInt64).cum_sum().shift(1, fill_value=0)
+            line += counts.cum_sum().shift(1, fill_value=0)
         frame = frame.with_columns(line.alias(LINE)).rename(dict(zip(schema, self._columns, strict=True)))
         return _without_blank(frame, self._columns)
 
-    def _looks_swallowed(self, values: pl.Expr) -> pl.Expr:
+    def _breaks(self, frame: pl.DataFrame, inside: int) -> pl.Series | None:
+        """Count the line breaks inside the values of each row, or return None where a value seems to hold records.
+
+        Most often one column has them all: the columns that had some before are looked at first, and no more than
+        until all are found.
+        """
+        total = pl.Series([0], dtype=pl.UInt64).new_from_index(0, frame.height)
+        for name in sorted(frame.columns, key=lambda each: each not in self._broken):
+            values = frame.get_column(name)
+            counts = values.str.count_matches("\n", literal=True).fill_null(0)
+            found = int(counts.sum())
+            if not found:
+                continue
+            self._broken.add(name)
+            if self._looks_swallowed(values.filter(counts > 0)):
+                return None
+            total += counts.cast(pl.UInt64)
+            inside -= found
+            if not inside:
+                break
+        return total
+
+    def _looks_swallowed(self, values: pl.Series) -> bool:
         many = values.str.count_matches(self._delimiter, literal=True) >= max(len(self._columns) - 1, 5)
-        return values.str.contains("\n", literal=True) & (many | (values.str.len_bytes() > 65_536))
+        return bool((many | (values.str.len_bytes() > 65_536)).any())
 
     def _is_short(self, frame: pl.DataFrame, block: bytes, *, has_quotes: bool) -> bool:
         """Tell whether a row has fewer values than the header: Polars fills those up in silence."""
@@ -198,7 +226,34 @@ class _DelimitedReader:
         if has_quotes:
             counts = pl.all().str.count_matches(self._delimiter, literal=True).sum()
             expected += sum(frame.select(counts).row(0))
-        return block.count(self._delimiter.encode()) != expected
+        return count(block, self._delimiter.encode()) != expected
+
+
+def _even(data: bytes, end: int, before: int) -> int:
+    """Return the last place behind a line break, up to `end`, with an even number of quotes ahead of it, or 0."""
+    quotes = before + count(data[:end], QUOTE)
+    position = end
+    for _ in range(CUTS_MAX):
+        if quotes % 2 == 0:
+            return position
+        quote = data.rfind(QUOTE, 0, position)
+        position = data.rfind(b"\n", 0, quote) + 1 if quote >= 0 else 0
+        if not position:
+            return 0
+        quotes -= data.count(QUOTE, position, end)
+        end = position
+    return 0
+
+
+def count(block: bytes, character: bytes) -> int:
+    """Count a character, several times faster than `bytes.count` where it is frequent."""
+    if len(character) > 1:
+        return block.count(character)
+    found = 0
+    whole = np.frombuffer(block, np.uint8)
+    for start in range(0, whole.size, _COUNTED_BYTES):
+        found += int(np.count_nonzero(whole[start : start + _COUNTED_BYTES] == character[0]))
+    return found
 
 
 def column_names(names: list[str]) -> list[str]:

@@ -6,7 +6,7 @@ Meta drops a wrong optional value and takes the rest of the row, so do we: that 
 is left to Meta. The order of the rules is fixed for given columns: one bit of a mask each, at most `RULES_MAX`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -85,16 +85,25 @@ def normalise(frame: pl.DataFrame, currency: str | None, *, decimal_comma: bool 
     changes = {
         name: prices.canonical(frame, name, code, currency, comma=decimal_comma) for name in PRICES if name in columns
     }
-    if frame.select((pl.col(ID).str.len_bytes() != pl.col(ID).str.len_chars()).any()).item():
-        changes[ID] = pl.col(ID).str.normalize("NFC").str.strip_chars()  # of ASCII, NFC changes nothing
+    ids = frame.get_column(ID)
+    if (ids.str.len_bytes() != ids.str.len_chars()).any():
+        changes[ID] = ids.str.normalize("NFC").str.strip_chars()  # of ASCII, NFC changes nothing
     if AVAILABILITY in columns:
-        changes[AVAILABILITY] = canonical_availability(pl.col(AVAILABILITY))
+        changes[AVAILABILITY] = _by_value(frame.get_column(AVAILABILITY), canonical_availability)
     for name in ("condition", "gender", "age_group", "status"):
         if name in columns:
-            changes[name] = pl.col(name).str.to_lowercase()
+            changes[name] = _by_value(frame.get_column(name), lambda text: text.str.to_lowercase())
     if QUANTITY in columns:
-        changes[QUANTITY] = canonical_quantity(pl.col(QUANTITY))
+        changes[QUANTITY] = _by_value(frame.get_column(QUANTITY), canonical_quantity)
     return frame.with_columns(**changes).drop(ROW_CURRENCY, strict=False)
+
+
+def _by_value(values: pl.Series, change: Callable[[pl.Expr], pl.Expr]) -> pl.Series:
+    """Change each distinct value once: in these columns few occur, and most are as they should be."""
+    found = values.unique().drop_nulls()
+    changed = found.to_frame("value").select(change(pl.col("value"))).to_series()
+    differs = changed.ne_missing(found)
+    return values.replace(found.filter(differs), changed.filter(differs)) if differs.any() else values
 
 
 def canonical_availability(text: pl.Expr) -> pl.Expr:

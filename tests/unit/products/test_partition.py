@@ -69,6 +69,18 @@ def test_a_stored_hash_never_changes() -> None:
     assert frame.select(fingerprints.static_hash(frame.columns)).item() == expected
 
 
+TEXTS = st.one_of(st.none(), st.sampled_from(["", "a", "b\x1f", "ä"]))
+FEW = st.lists(st.tuples(TEXTS, TEXTS, TEXTS, TEXTS), min_size=1, max_size=4)
+
+
+@given(FEW)
+def test_the_hashes_of_a_block_are_those_of_its_rows(values: list[tuple[str | None, ...]]) -> None:
+    names = ("brand", "color", "title", "size")
+    frame = pl.DataFrame([("1", *row) for row in values], schema=dict.fromkeys(("id", *names), pl.String), orient="row")
+    expected = frame.select(fingerprints.static_hash(frame.columns)).to_series()
+    assert fingerprints.static_hashes(frame, frame.columns).to_list() == expected.to_list()
+
+
 LOW, HIGH = "n5", "n0"
 """Ids whose own slots lie in the lower and in the upper half."""
 

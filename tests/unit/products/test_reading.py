@@ -236,3 +236,13 @@ def test_json_and_csv_give_the_same_rows() -> None:
     writer.writeheader()
     writer.writerows(rows)
     assert values(read(lines)[0]) == values(read(text.getvalue().encode())[0])
+
+
+@given(
+    st.lists(st.sampled_from(["a,b", '"x\ny",b', '"q""q",', ",", '"1\n\n2","\n"']), max_size=12),
+    st.integers(1, 40),
+    st.integers(1, 60),
+)
+def test_pieces_and_blocks_do_not_matter(lines: list[str], size: int, block: int) -> None:
+    content = ("a,b\n" + "".join(line + "\n" for line in lines)).encode()
+    assert read(content, COMMAS, size=size, block=block)[0] == read(content, COMMAS)[0]

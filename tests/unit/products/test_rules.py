@@ -123,6 +123,30 @@ def test_equal_decimals_are_equal_texts(one: str, other: str, currency: str) -> 
     assert again == left
 
 
+WRITTEN = st.one_of(
+    st.none(),
+    st.sampled_from(["9.90 EUR", "0.00 USD", "10.00 JPY", "1.50 KWD", "01.00 EUR", "1,50", "1.234,50 EUR", "5", "x"]),
+    st.builds("{}{} {}".format, PRICES, st.sampled_from(["", "0"]), st.sampled_from(["EUR", "JPY", "KWD", "eur"])),
+)
+
+
+@given(st.lists(WRITTEN, max_size=6), st.sampled_from([None, "EUR", "JPY"]), st.booleans())
+def test_a_price_does_not_depend_on_the_others(prices: list[str | None], currency: str | None, comma: bool) -> None:
+    frame = pl.DataFrame({"id": ["1"] * len(prices), "price": prices}, schema={"id": pl.String, "price": pl.String})
+    found = rules.normalise(frame, currency, decimal_comma=comma).get_column("price").to_list()
+    alone = [rules.normalise(frame[at], currency, decimal_comma=comma).item(0, "price") for at in range(len(prices))]
+    assert found == alone
+
+
+@given(st.lists(st.sampled_from([None, "In_Stock", "in stock", "backorder", "-1", "3", "X"]), max_size=6))
+def test_values_are_the_same_each_or_together(values: list[str | None]) -> None:
+    frame = pl.DataFrame(
+        {"id": ["1"] * len(values), "availability": values}, schema=dict.fromkeys(("id", "availability"), pl.String)
+    )
+    found = rules.normalise(frame, None).get_column("availability")
+    assert found.to_list() == frame.select(rules.canonical_availability(pl.col("availability"))).to_series().to_list()
+
+
 def test_ids_are_trimmed_and_composed() -> None:
     _, row = checked(id="\u00a0 e\u0301 7\t")
     assert row["id"] == "é 7"
