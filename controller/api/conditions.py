@@ -118,6 +118,7 @@ OWNED = MappingProxyType(
         "FeedSchedule": (ConditionType.READY, *_PROGRESS),
         "SyncOperation": (ConditionType.COMPLETE, ConditionType.FAILED, ConditionType.HELD, *_PROGRESS),
         "DeletionApproval": (),
+        "DiagnosticReport": (),
         "CatalogLedger": (),
     },
 )

@@ -64,9 +64,9 @@ class KubernetesCluster:
     async def get(self, kind: type[R], key: ObjectKey) -> R | None:
         return await self._find_as(kind, Request("GET", paths.item(kind, key.namespace, key.name)), str(key))
 
-    async def list(self, kind: type[R]) -> tuple[R, ...]:
+    async def list(self, kind: type[R], of: ObjectKey | None = None) -> tuple[R, ...]:
         found = []
-        for wire in await self._list(kind, Accept.JSON):
+        for wire in await (self._list(kind, Accept.JSON) if of is None else self._labelled(kind, of)):
             try:
                 found.append(kind.from_wire(wire))
             except InvalidResource as invalid:
@@ -244,17 +244,21 @@ class KubernetesCluster:
             items += await self._pages(paths.collection(kind, namespace), accept)
         return items
 
-    async def _pages(self, path: str, accept: Accept) -> Sequence[Json]:
+    async def _labelled(self, kind: type[Resource], catalog: ObjectKey) -> Sequence[Json]:
+        chosen = (("labelSelector", f"{names.LABEL_CATALOG}={catalog.name}"),)
+        return await self._pages(paths.collection(kind, catalog.namespace), Accept.JSON, chosen)
+
+    async def _pages(self, path: str, accept: Accept, chosen: tuple[tuple[str, str], ...] = ()) -> Sequence[Json]:
         """All pages of one LIST. Pages that expired half way (410) are a failure like others: the next try is whole."""
         items: list[Json] = []
-        query: tuple[tuple[str, str], ...] = (("limit", str(PAGE_LENGTH)),)
+        query: tuple[tuple[str, str], ...] = (*chosen, ("limit", str(PAGE_LENGTH)))
         while True:
             page = await self._send(Request("GET", path, query=query, accept=accept), path)
             items += page.get("items") or ()
             following = (page.get("metadata") or {}).get("continue")
             if not following:
                 return items
-            query = (("limit", str(PAGE_LENGTH)), ("continue", following))
+            query = (*chosen, ("limit", str(PAGE_LENGTH)), ("continue", following))
 
     async def _send(self, request: Request, subject: str) -> Json:
         try:

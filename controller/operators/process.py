@@ -20,7 +20,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from controller.api import names
-from controller.api.v1alpha1 import KINDS, CatalogLedger
+from controller.api.v1alpha1 import KINDS, RECORDS
 from controller.clock import Clock
 from controller.faults import Fault
 from controller.kube import paths
@@ -47,7 +47,7 @@ EXIT_FAILED = 1
 EXIT_LEASE_LOST = 3
 
 LEASE_NAME = "meta-catalog-operator"
-WATCHED = tuple(kind for kind in KINDS if kind is not CatalogLedger)
+WATCHED = tuple(kind for kind in KINDS if kind not in RECORDS)
 """The ledgers are written by the operator alone and read when they are needed."""
 START_RETRY_SECONDS = 5.0
 FLUSH_SECONDS = 2.0

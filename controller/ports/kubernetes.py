@@ -52,7 +52,9 @@ class Cluster(Protocol):
         """Live GET; None where there is none."""
         ...
 
-    async def list(self, kind: type[R]) -> tuple[R, ...]: ...
+    async def list(self, kind: type[R], of: ObjectKey | None = None) -> tuple[R, ...]:
+        """Live LIST: all that there are, or (`of` a Catalog) those in its namespace that carry its label."""
+        ...
 
     async def identities(self, kind: type[Resource]) -> Mapping[ObjectKey, ObjectMeta]:
         """Metadata of every object of a kind that is watched, from one metadata-only LIST."""
@@ -61,7 +63,7 @@ class Cluster(Protocol):
     async def create(self, resource: R) -> R: ...
 
     async def replace(self, resource: R) -> R:
-        """PUT of the whole object with its resourceVersion. Only for CatalogLedger."""
+        """PUT of the whole object with its resourceVersion. Only for the kinds that we alone write."""
         ...
 
     async def apply_status(self, kind: type[R], key: ObjectKey, uid: str, status: BaseModel) -> R | None:

@@ -70,6 +70,8 @@ class RefreshHead(Document):
     partitions: tuple[PartitionDesired, ...] = ()
     departures: str | None = None
     """Table of ids on their way out; it also names the table of rejected rows and says whether the read missed any."""
+    findings: str | None = None
+    """`Findings` of the read."""
     superseded_digests: tuple[str, ...] = ()
     """Digests of earlier versions, newest first, at most 16: seeing one again means the source went back."""
     rows: int = 0
@@ -185,7 +187,7 @@ class Pending(Document):
 
 
 class RuleCount(Document):
-    """How often one named check spoke, with at most 10 sample ids."""
+    """How often one named check spoke, with the first ids: at most 10 in a result, at most 1,000 in `Findings`."""
 
     rule: str
     level: Literal["Error", "Warning", "Advice"]
@@ -193,6 +195,12 @@ class RuleCount(Document):
     message: str
     """What a person should do, naming the field."""
     sample_ids: tuple[str, ...] = ()
+
+
+class Findings(Document):
+    """What the checks found in one read, item by item. Stands in the store, where `RefreshHead.findings` says."""
+
+    checks: tuple[RuleCount, ...]
 
 
 class Held(Document):

@@ -15,7 +15,7 @@ import polars as pl
 from controller.ports.preparing import RefreshRequest
 from controller.preparing.context import Context
 from controller.preparing.row_state import RowState, guard_of, splitter_of
-from controller.preparing.source_rows import SAMPLES_MAX, Read, guessed, plan_of, read_candidates
+from controller.preparing.source_rows import Read, guessed, plan_of, read_candidates
 from controller.preparing.spill import ORDER, Spill
 from controller.preparing.walk import Walked, walk
 from controller.products import mapping
@@ -26,7 +26,7 @@ from controller.products.prints import MASK, RAW
 from controller.products.raw import UnsuitableError, hash_of
 from controller.products.reading import HEADER_BYTES_MAX
 from controller.products.records import LINE, Bad, Findings
-from controller.products.rules import RuleFinding, rules_for
+from controller.products.rules import NAMED_MAX, RuleFinding, rules_for
 from controller.products.shapes import HEAD_BYTES, Shape, shape_of
 from controller.products.tables import NARROW, REJECTED, empty
 from controller.sources import fetching
@@ -249,12 +249,12 @@ def _findings(
         count = int(counts[holds].sum()) + parsed.height
         if not count:
             continue
-        samples = parsed.filter(pl.col(ID).is_not_null()).head(SAMPLES_MAX)
+        samples = parsed.filter(pl.col(ID).is_not_null()).head(NAMED_MAX)
         events = list(zip(samples.get_column(LINE).to_list(), samples.get_column(ID).to_list(), strict=True))
-        known = at[np.flatnonzero(holds[masks])[:SAMPLES_MAX]]
+        known = at[np.flatnonzero(holds[masks])[:NAMED_MAX]]
         ids = [row[0] for row in state.rows.values(walked.places[known])]
         events += zip((known + first_line).tolist(), ids, strict=True)
-        shown = tuple(each[:100] for _, each in sorted(events)[:SAMPLES_MAX])
+        shown = tuple(each[:100] for _, each in sorted(events)[:NAMED_MAX])
         found.append(RuleFinding(rule.name, rule.level, count, rule.message, shown))
     names = {rule.name for rule in named}
     return found + [each for each in read.findings if each.rule not in names]

@@ -11,6 +11,7 @@ import polars as pl
 from controller.api.v1alpha1.items import ItemsEntry, RejectedRows
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import (
+    Findings,
     GuardPolicy,
     Held,
     Partition,
@@ -50,7 +51,7 @@ from controller.products.fields import ID
 from controller.products.masks import MaskBook
 from controller.products.open_rows import Sides, snapshot_at_rest, without
 from controller.products.partition import PARTITION, SlotRange
-from controller.products.rules import RuleFinding
+from controller.products.rules import NAMED_MAX, RuleFinding
 from controller.products.tables import NARROW, Kind, Leaving, Stage
 from controller.products.tables import REJECTED as REJECTED_SCHEMA
 from controller.sources.direct import Direct
@@ -182,7 +183,8 @@ def _followed(
         for each in request.previous.partitions
     )
     rejected = _write_rejected(request, context, found.read)
-    head = _head(request, seen, named, found.read.rows, found.valid)
+    findings = _write_findings(request, context, found.read)
+    head = _head(request, seen, named, found.read.rows, found.valid, findings)
     moved = moved_on(
         inputs,
         placed,
@@ -283,13 +285,19 @@ def _placed(
     manifest = None
     if placed.height >= request.limits.incremental_rows_min:
         manifest = keep_base(request, context, spooled, read, placed, named, book)
-    head = _head(request, seen, named, read.rows, read.accepted.height)
+    findings = _write_findings(request, context, read)
+    head = _head(request, seen, named, read.rows, read.accepted.height, findings)
     inputs = everything(placed.select(*NARROW, PARTITION), heads)
     return Rows(inputs, _stays(request.items, read.rejected), read.findings, rejected, read.complete, head, manifest)
 
 
 def _head(
-    request: RefreshRequest, seen: Seen, named: tuple[PartitionDesired, ...], rows: int, valid: int
+    request: RefreshRequest,
+    seen: Seen,
+    named: tuple[PartitionDesired, ...],
+    rows: int,
+    valid: int,
+    findings: str,
 ) -> RefreshHead:
     previous = request.previous
     before = (previous.digest, *previous.superseded_digests) if previous else ()
@@ -303,6 +311,7 @@ def _head(
         configuration_digest=request.configuration_digest,
         partitions=named,
         departures=previous.departures if previous else None,
+        findings=findings,
         superseded_digests=tuple(superseded)[:SUPERSEDED_MAX],
         rows=rows,
         valid=valid,
@@ -323,9 +332,21 @@ def _write_rejected(request: RefreshRequest, context: Context, read: Read) -> st
     return write_table(context.store, key, read.rejected, {CHECKS: json.dumps(checks)})
 
 
-def _rule_count(found: RuleFinding) -> RuleCount:
+def _write_findings(request: RefreshRequest, context: Context, read: Read) -> str:
+    """Write what the checks found, item by item."""
+    found = Findings(checks=tuple(_rule_count(each, NAMED_MAX) for each in read.findings))
+    key = f"{request.prefix}/findings.json"
+    context.store.write(key, found.model_dump_json().encode())
+    return key
+
+
+def _rule_count(found: RuleFinding, named_max: int = SAMPLES_MAX) -> RuleCount:
     return RuleCount(
-        rule=found.rule, level=found.level, count=found.count, message=found.message, sample_ids=found.sample_ids
+        rule=found.rule,
+        level=found.level,
+        count=found.count,
+        message=found.message,
+        sample_ids=found.sample_ids[:named_max],
     )
 
 

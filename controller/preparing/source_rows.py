@@ -25,7 +25,7 @@ from controller.products.masks import MaskBook
 from controller.products.prints import MASK
 from controller.products.raw import UnsuitableError
 from controller.products.records import LINE, Findings
-from controller.products.rules import REJECTED, RuleFinding
+from controller.products.rules import NAMED_MAX, REJECTED, RuleFinding
 from controller.products.shapes import HEAD_BYTES, Shape, shape_of
 from controller.products.tables import NARROW, conform
 from controller.products.tables import REJECTED as REJECTED_SCHEMA
@@ -33,7 +33,6 @@ from controller.sources import fetching, readers
 from controller.sources.direct import Direct
 from controller.sources.spool import Spool
 
-SAMPLES_MAX = 10
 SAMPLE_BYTES = 1 << 20
 """Enough for the rows that a mapping looks at."""
 
@@ -256,7 +255,7 @@ def _duplicate_finding(twice: pl.DataFrame) -> list[RuleFinding]:
         "id must be unique: Meta drops every row of a repeated one, so the first good row is kept; "
         f"e.g. {one[ID]} on lines {one['_kept_line']} and {one[LINE]}"
     )
-    samples = tuple(twice.get_column(ID).unique(maintain_order=True).head(SAMPLES_MAX).to_list())
+    samples = tuple(twice.get_column(ID).unique(maintain_order=True).head(NAMED_MAX).to_list())
     return [RuleFinding("id-duplicate", "Error", twice.height, message, samples)]
 
 

@@ -62,16 +62,16 @@ class AsTheyAre:
 class Left:
     """Counts rows that are left out on purpose, with the first of their names."""
 
-    def __init__(self, rule: str, message: str, samples_max: int) -> None:
+    def __init__(self, rule: str, message: str, named_max: int) -> None:
         self._rule = rule
         self._message = message
-        self._samples_max = samples_max
+        self._named_max = named_max
         self._count = 0
         self._samples: list[str] = []
 
     def add(self, names: pl.Series) -> None:
         self._count += names.len()
-        missing = self._samples_max - len(self._samples)
+        missing = self._named_max - len(self._samples)
         self._samples += [each[:100] for each in names.drop_nulls().head(missing).to_list()]
 
     def findings(self) -> list[RuleFinding]:

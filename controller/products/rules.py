@@ -31,7 +31,8 @@ from controller.products.fields import (
     WA_COMPLIANCE,
 )
 
-SAMPLES_MAX = 10
+NAMED_MAX = 1_000
+"""Items that a finding names: what fits into one report of the API server, at 100 characters an id."""
 REJECTED = "_rejected"
 RULES_MAX = 126
 ROW_CURRENCY = "_currency"
@@ -67,7 +68,7 @@ _CUSTOM_NUMBER_MAX = 4_294_967_295
 
 @dataclass(frozen=True, slots=True)
 class RuleFinding:
-    """How often a rule spoke, with sample ids."""
+    """How often a rule spoke, and the first ids."""
 
     rule: str
     level: Level
@@ -177,7 +178,7 @@ def merge(findings: list[RuleFinding]) -> list[RuleFinding]:
         if known is None:
             merged[each.rule] = each
             continue
-        samples = (*known.sample_ids, *each.sample_ids)[:SAMPLES_MAX]
+        samples = (*known.sample_ids, *each.sample_ids)[:NAMED_MAX]
         merged[each.rule] = RuleFinding(each.rule, each.level, known.count + each.count, each.message, samples)
     return list(merged.values())
 
@@ -197,7 +198,7 @@ def duplicates(ids: pl.DataFrame) -> pl.DataFrame:
 
 
 def _samples(frame: pl.DataFrame, flag: pl.Series) -> tuple[str, ...]:
-    shown = frame.get_column(ID).filter(flag).drop_nulls().head(SAMPLES_MAX)
+    shown = frame.get_column(ID).filter(flag).drop_nulls().head(NAMED_MAX)
     return tuple(each[:100] for each in shown.to_list())
 
 

@@ -21,6 +21,7 @@ from controller.reconcile.catalog_identity import Identity
 from controller.reconcile.catalog_settings import CatalogSettingsKeeper
 from controller.reconcile.connections import Connection, Connections
 from controller.reconcile.context import Context
+from controller.reconcile.diagnostics import Diagnostics
 from controller.reconcile.ledgers import LedgerBook
 from controller.reconcile.lifecycle import hold
 from controller.reconcile.outcome import Outcome
@@ -57,6 +58,7 @@ class Catalogs:
         self.ownership = Ownership(context, book, installation)
         self.settings = CatalogSettingsKeeper(context)
         self.refreshing = Refreshing(context, book)
+        self.diagnostics = Diagnostics(context)
         self._deletion = CatalogDeletion(context, book, connections, self.identity)
 
     async def reconcile(self, key: ObjectKey) -> Outcome:
@@ -64,6 +66,7 @@ class Catalogs:
         if catalog is None:
             return Outcome()
         if catalog.metadata.deleting:
+            self.diagnostics.forget(catalog)
             return await self._deletion.run(catalog)
         work = _Work(self, self._context, catalog)
         try:
@@ -174,6 +177,7 @@ class _Work:
             return check_at
         await self._keep_children(catalog_id)
         await self._collect_finished()
+        await self._catalogs.diagnostics.keep(self._catalog, self._require_ledger(catalog_id))
         if catalog.spec.suspend or connection.suspended:
             return check_at
         return min(check_at, self._tend_source(catalog_id))
@@ -196,8 +200,7 @@ class _Work:
 
     def _tend_source(self, catalog_id: str) -> datetime:
         """Start a look when one is due; say when the next one is."""
-        ledger = self._catalogs.ledger(catalog_id)
-        assert ledger is not None
+        ledger = self._require_ledger(catalog_id)
         requested = self._requested if self._request_open() else None
         due_at = self._catalogs.refreshing.due_at(self._catalog, catalog_id, ledger, requested)
         if due_at > self._now():
@@ -205,9 +208,13 @@ class _Work:
         self._catalogs.start_refresh(self._catalog, catalog_id, requested)
         return self._now() + self._context.settings.timing.secret_poll
 
-    async def _keep_children(self, catalog_id: str) -> None:
+    def _require_ledger(self, catalog_id: str) -> LedgerContent:
         ledger = self._catalogs.ledger(catalog_id)
         assert ledger is not None
+        return ledger
+
+    async def _keep_children(self, catalog_id: str) -> None:
+        ledger = self._require_ledger(catalog_id)
         if ledger.layout is None:
             return
         objects = self._context.objects

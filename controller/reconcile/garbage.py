@@ -120,7 +120,7 @@ def references(ledger: LedgerContent) -> frozenset[str]:
         found += [intent.payload, intent.sent, intent.deletes, intent.results, intent.read_back]
     for items in ledger.items:
         if items.refresh is not None:
-            found += [*items.refresh.desired, items.refresh.departures]
+            found += [*items.refresh.desired, items.refresh.departures, items.refresh.findings]
         if items.held is not None:
             found.append(items.held.ids)
     found += [followed.sent for followed in ledger.followed]

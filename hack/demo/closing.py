@@ -21,6 +21,7 @@ TABLES = (
     ("msched",),
     ("mop", "--sort-by=.metadata.creationTimestamp"),
     ("mappr",),
+    ("mdiag",),
     ("mledger", f"--namespace={names.OPERATOR_NAMESPACE}"),
 )
 """Arguments of `kubectl get`: every kind there is."""

@@ -7,7 +7,7 @@ inside the request that caused them, in the order of the versions.
 import hashlib
 import re
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -158,7 +158,8 @@ class MemoryApiServer:
             case "GET" if target.name:
                 return _copy(self._require(target).wire)
             case "GET":
-                return self._list(target, metadata_only=request.accept is Accept.METADATA_LIST)
+                labels = _selector(query.get("labelSelector", ""))
+                return self._list(target, labels, metadata_only=request.accept is Accept.METADATA_LIST)
             case "POST":
                 answer = self._create(target, _copy(request.body or {}))
             case "PUT":
@@ -193,12 +194,13 @@ class MemoryApiServer:
 
     # Verbs
 
-    def _list(self, target: Target, *, metadata_only: bool) -> Json:
+    def _list(self, target: Target, labels: Mapping[str, str], *, metadata_only: bool) -> Json:
         self._cold.discard(target.kind.plural)
         found = [
             stored.wire
             for place, stored in sorted(self._objects.items())
             if place[0] == target.kind.plural and target.namespace in ("", place[1])
+            if labels.items() <= (stored.wire["metadata"].get("labels") or {}).items()
         ]
         items = [{"metadata": wire["metadata"]} for wire in found] if metadata_only else found
         return _copy({"metadata": {"resourceVersion": str(self._version)}, "items": items})
@@ -386,6 +388,11 @@ class MemoryApiServer:
         self._made += 1
         text = hashlib.blake2b(f"{self._seed}/{self._made}".encode(), digest_size=16).hexdigest()
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-8{text[17:20]}-{text[20:]}"
+
+
+def _selector(text: str) -> dict[str, str]:
+    """Labels that a selector of the form a=b,c=d asks for."""
+    return dict(each.split("=", 1) for each in text.split(",") if each)
 
 
 def _refused(status: int, reason: str, message: str, target: Target, name: str = "") -> Refused:

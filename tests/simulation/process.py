@@ -14,8 +14,7 @@ from prometheus_client import CollectorRegistry
 from typing_extensions import override
 
 from controller.api.resource import ObjectKey, Resource
-from controller.api.v1alpha1 import KINDS
-from controller.api.v1alpha1.catalog_ledger import CatalogLedger
+from controller.api.v1alpha1 import KINDS, RECORDS
 from controller.kube.cluster import KubernetesCluster
 from controller.kube.events import EventRecorder
 from controller.kube.transport import Json
@@ -250,7 +249,7 @@ class Process:
         group.create_task(self._recorder.run())
         operator = self._operator = await wiring.build(context)
         for kind in KINDS:
-            if kind is CatalogLedger:
+            if kind in RECORDS:
                 continue
             informer = Informer(
                 self._around.server,

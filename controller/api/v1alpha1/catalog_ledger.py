@@ -143,6 +143,7 @@ class RefreshRecord(WireModel):
     """Keys per partition, in order of index."""
     desired_rows: tuple[int, ...] = ()
     departures: str | None = None
+    findings: str | None = None
     superseded_digests: tuple[str, ...] = ()
     rows: int = 0
     valid: int = 0

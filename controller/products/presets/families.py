@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from controller.products.assembly import Again, Frames, Left, conform
 from controller.products.presets.parts import Export, named
-from controller.products.rules import SAMPLES_MAX
+from controller.products.rules import NAMED_MAX
 
 PARENT = "parent:"
 """Prefix of what a row knows of its parent."""
@@ -26,7 +26,7 @@ class Families(Export):
     ROW_LOCAL: ClassVar = False
 
     def __init__(self, available: Sequence[str], fields: Mapping[str, pl.Expr], what_is_left: str) -> None:
-        super().__init__(available, fields, Left("not-sellable", what_is_left, SAMPLES_MAX))
+        super().__init__(available, fields, Left("not-sellable", what_is_left, NAMED_MAX))
 
     @override
     def frames(self, blocks: Frames, again: Again) -> Iterator[pl.DataFrame]:

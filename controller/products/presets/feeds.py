@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from controller.products.assembly import Again, Frames, Left, conform
 from controller.products.presets.parts import Export, first, must_have, named
-from controller.products.rules import SAMPLES_MAX
+from controller.products.rules import NAMED_MAX
 
 _COMMENT = r"^#\s*(Required|Optional)?\s*\|?"
 _COST = re.compile(r"^(g:)?shipping(\.\d+)?\.price$")
@@ -60,7 +60,7 @@ class MetaTemplate(Export):
     def __init__(self, available: Sequence[str]) -> None:
         must_have(available, ("id",), "MetaTemplate")
         tags = [name for name in available if _TAGS.match(name)]
-        left = Left("template-lines", "lines that describe the columns are no items", SAMPLES_MAX)
+        left = Left("template-lines", "lines that describe the columns are no items", NAMED_MAX)
         super().__init__(available, {"internal_label": _as_list(tags)} if tags else {}, left)
 
     @override

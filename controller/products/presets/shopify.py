@@ -25,7 +25,7 @@ from controller.products.presets.parts import (
     rich_text,
     value,
 )
-from controller.products.rules import SAMPLES_MAX
+from controller.products.rules import NAMED_MAX
 
 _RUN, _START, _IMAGES = "_run", "_start", "_images"
 _SKU = ("Variant SKU", "SKU")
@@ -46,7 +46,7 @@ class Shopify(Export):
     def __init__(self, available: Sequence[str]) -> None:
         self._handle = "URL handle" if "URL handle" in available else "Handle"
         must_have(available, (self._handle, "Title"), "Shopify")
-        left = Left("not-sellable", "drafts, archived and unpublished products are left out", SAMPLES_MAX)
+        left = Left("not-sellable", "drafts, archived and unpublished products are left out", NAMED_MAX)
         super().__init__(available, _fields(available, self._handle), left)
 
     @override

@@ -1,7 +1,7 @@
 """Small valid objects for the contract."""
 
 from controller.api.resource import ObjectKey, ObjectMeta, OwnerReference
-from controller.api.v1alpha1 import CatalogLedger, MetaConnection, SyncOperation
+from controller.api.v1alpha1 import CatalogLedger, DiagnosticReport, MetaConnection, SyncOperation
 from controller.api.v1alpha1.catalog_ledger import LedgerContent
 from controller.kube.transport import Json
 
@@ -26,6 +26,21 @@ def operation(namespace: str, name: str = "run") -> SyncOperation:
 
 def ledger(namespace: str, epoch: int = 1) -> CatalogLedger:
     return CatalogLedger(metadata=ObjectMeta(name="catalog-1", namespace=namespace), ledger=LedgerContent(epoch=epoch))
+
+
+def diagnostic(namespace: str, name: str, catalog: str) -> DiagnosticReport:
+    return DiagnosticReport.from_wire(
+        {
+            "metadata": {"name": name, "namespace": namespace, "labels": {"metacatalog.dev/catalog": catalog}},
+            "report": {
+                "catalogRef": {"name": catalog},
+                "foundBy": "Checks",
+                "issue": {"type": "price-format", "priority": "High", "title": "price must be a number"},
+                "count": 1,
+                "items": [{"id": "SKU-1", "since": "2026-01-01T00:00:00Z"}],
+            },
+        }
+    )
 
 
 def key(namespace: str, name: str = "acme") -> ObjectKey:

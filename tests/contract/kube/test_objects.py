@@ -6,12 +6,12 @@ import pytest
 
 from controller.api import names
 from controller.api.resource import ObjectKey
-from controller.api.v1alpha1 import CatalogLedger, MetaConnection, SyncOperation
+from controller.api.v1alpha1 import CatalogLedger, DiagnosticReport, MetaConnection, SyncOperation
 from controller.api.v1alpha1.meta_connection import MetaConnectionStatus
 from controller.faults import Disposition, Fault
 from controller.kube import paths
 from controller.kube.transport import Request
-from tests.contract.kube.objects import condition, connection, key, ledger, operation, owned_by
+from tests.contract.kube.objects import condition, connection, diagnostic, key, ledger, operation, owned_by
 from tests.contract.kube.worlds import World
 
 OTHER_UID = "00000000-0000-4000-8000-000000000000"
@@ -51,6 +51,18 @@ async def test_an_object_in_no_namespace_is_refused(world: World) -> None:
     with pytest.raises(Fault) as refused:
         await world.cluster().create(connection("nowhere"))
     assert (refused.value.reason, refused.value.disposition) == ("NamespaceTerminating", Disposition.STALLED)
+
+
+async def test_what_belongs_to_a_catalog_is_listed_by_its_label(world: World) -> None:
+    cluster = world.cluster()
+    mine = [await cluster.create(diagnostic(world.namespace, f"germany-{number}", "germany")) for number in range(2)]
+    await cluster.create(diagnostic(world.namespace, "france-1", "france"))
+    of_germany = ObjectKey("Catalog", world.namespace, "germany")
+    assert await cluster.list(DiagnosticReport, of=of_germany) == tuple(mine)
+    changed = mine[0].report.model_copy(update={"count": 7})
+    written = await cluster.replace(mine[0].model_copy(update={"report": changed}))
+    assert (written.report.count, written.metadata.generation) == (7, 2)
+    assert await cluster.list(DiagnosticReport, of=of_germany) == (written, mine[1])
 
 
 async def test_a_put_of_an_old_version_is_refused(world: World) -> None:

@@ -9,6 +9,7 @@ from controller.api.v1alpha1 import (
     CatalogLedger,
     CatalogShard,
     DeletionApproval,
+    DiagnosticReport,
     FeedSchedule,
     MetaConnection,
     SyncOperation,
@@ -95,6 +96,15 @@ CONTENTS: dict[type[Resource], dict[str, Any]] = {
             "expiresAt": "2030-01-01T00:00:00Z",
         },
         "status": {"observedGeneration": 1, "releasedItems": 60211},
+    },
+    DiagnosticReport: {
+        "report": {
+            "catalogRef": {"name": "germany"},
+            "foundBy": "Checks",
+            "issue": {"type": "price-format", "priority": "High", "title": "price must be a number"},
+            "count": 2,
+            "items": [{"id": "SKU-1", "since": "2026-11-22T11:00:00Z"}],
+        }
     },
     CatalogLedger: {"ledger": {"epoch": 4}},
 }

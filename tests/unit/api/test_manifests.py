@@ -9,7 +9,7 @@ import yaml
 
 from controller.api import names
 from controller.api.resource import Resource
-from controller.api.v1alpha1 import KINDS, Catalog, MetaConnection
+from controller.api.v1alpha1 import KINDS, RECORDS, Catalog, MetaConnection
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 SAMPLES = sorted((MANIFESTS / "samples").glob("*.yaml"))
@@ -103,9 +103,9 @@ def test_the_operator_may_do_nothing_by_wildcard() -> None:
             assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
 
 
-def test_the_operator_watches_every_kind_but_its_own_record() -> None:
+def test_the_operator_watches_every_kind_but_its_own_records() -> None:
     watched = {resource for rule in rules("ClusterRole") if "watch" in rule["verbs"] for resource in rule["resources"]}
-    assert watched == {kind.PLURAL for kind in KINDS} - {"catalogledgers"}
+    assert watched == {kind.PLURAL for kind in KINDS} - {kind.PLURAL for kind in RECORDS}
     statuses = {resource for rule in rules("ClusterRole") for resource in rule["resources"] if "/status" in resource}
     assert statuses == {f"{plural}/status" for plural in watched}
 

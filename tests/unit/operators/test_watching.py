@@ -26,7 +26,7 @@ def test_only_events_are_handled() -> None:
     assert not registry._webhooks.get_all_handlers()
     handlers = registry._watching.get_all_handlers()
     assert {handler.id for handler in handlers} == {kind.PLURAL for kind in WATCHED}
-    assert {kind.KIND for kind in KINDS} - {kind.KIND for kind in WATCHED} == {"CatalogLedger"}
+    assert {kind.KIND for kind in KINDS} - {kind.KIND for kind in WATCHED} == {"CatalogLedger", "DiagnosticReport"}
 
 
 def test_credentials_are_handed_over() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from controller.ports.preparing import Limits, Method, RefreshResult
+from controller.ports.preparing import Findings, Limits, Method, RefreshHead, RefreshResult, RuleCount
 from controller.preparing.heads import memory_of, snapshot_rows
 from controller.preparing.manifests import is_manifest, manifest_of
 from controller.preparing.objects import read_table
@@ -59,7 +59,8 @@ class Twins:
         assert other.head is not None
         assert one.checks == other.checks
         assert one.pending == other.pending
-        kept = {"partitions", "departures", "etag"}
+        assert found(self.worlds[0], one.head) == found(self.worlds[1], other.head)
+        kept = {"partitions", "departures", "findings", "etag"}
         assert [(each.index, each.rows) for each in one.head.partitions] == [
             (each.index, each.rows) for each in other.head.partitions
         ]
@@ -85,6 +86,12 @@ class Twins:
                 for world, each in ((one, mine), (other, theirs))
             )
             assert left.equals(right)
+
+
+def found(world: World, head: RefreshHead) -> tuple[RuleCount, ...]:
+    """What the checks found, item by item."""
+    assert head.findings is not None
+    return Findings.model_validate_json(world.store.read(head.findings) or b"").checks
 
 
 def rejected(world: World) -> pl.DataFrame:

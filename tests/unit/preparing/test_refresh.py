@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 
 from controller.faults import Disposition, Fault
-from controller.ports.preparing import Method, RefreshResult, SourceCredentials
+from controller.ports.preparing import Findings, Method, RefreshResult, SourceCredentials
 from controller.preparing import entry
 from controller.preparing.heads import memory_of
 from controller.preparing.objects import read_table
@@ -185,6 +185,24 @@ def test_while_an_id_is_unreadable_nothing_counts_as_gone(world: World) -> None:
             assert (result.watching, result.newly_leaving, result.held) == (0, 0, None)
     assert world.send_full()[0].update_only is False
     assert len(world.meta.items) == 3
+
+
+def test_every_item_that_fails_a_check_is_named_in_the_store(world: World) -> None:
+    names = [f"{number:05}" for number in range(40)]
+    world.offer([product(name, price="free") for name in names] + [product("good")])
+    result = world.refresh()
+    assert result.head is not None
+    assert result.head.findings is not None
+    found = Findings.model_validate_json(world.store.read(result.head.findings) or b"").checks
+    assert [check.rule for check in found] == [check.rule for check in result.checks]
+    (said,) = [check for check in found if check.rule == "price-format"]
+    (short,) = [check for check in result.checks if check.rule == "price-format"]
+    assert said.sample_ids == tuple(names)
+    assert short.sample_ids == tuple(names[:10])
+    assert said.count == short.count == 40
+    again = world.refresh(read=False).head
+    assert again is not None
+    assert again.findings == result.head.findings, "a quiet look keeps what the read found"
 
 
 def test_duplicates_are_named_with_both_lines(world: World) -> None:

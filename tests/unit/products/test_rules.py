@@ -153,16 +153,16 @@ def test_ids_are_trimmed_and_composed() -> None:
 
 
 def test_findings_count_and_name_ids() -> None:
-    rows = [product(number, price="1" if number < 12 else "1 EUR") for number in range(15)]
+    rows = [product(number, price="1" if number < 1_200 else "1 EUR") for number in range(1_203)]
     frame = pl.DataFrame([{**row, LINE: 1} for row in rows])
     result, findings = rules.check(rules.normalise(frame, None), rules.rules_for(frame.columns))
     (found,) = [each for each in findings if each.level == "Error"]
-    assert (found.rule, found.level, found.count) == ("price-currency", "Error", 12)
-    assert found.sample_ids == tuple(str(number) for number in range(10))
+    assert (found.rule, found.level, found.count) == ("price-currency", "Error", 1_200)
+    assert found.sample_ids == tuple(str(number) for number in range(rules.NAMED_MAX))
     assert "currency" in found.message
     assert result.get_column(REJECTED).null_count() == 3
     merged = rules.merge([found, found])
-    assert (merged[0].count, len(merged[0].sample_ids)) == (24, 10)
+    assert (merged[0].count, len(merged[0].sample_ids)) == (2_400, rules.NAMED_MAX)
 
 
 def test_of_rows_with_one_id_the_first_good_one_is_kept() -> None:
