@@ -26,7 +26,7 @@ from controller.products.prints import MASK, RAW
 from controller.products.raw import UnsuitableError, hash_of
 from controller.products.reading import HEADER_BYTES_MAX
 from controller.products.records import LINE, Bad, Findings
-from controller.products.rules import NAMED_MAX, RuleFinding, rules_for
+from controller.products.rules import NAMED_MAX, RuleFinding
 from controller.products.shapes import HEAD_BYTES, Shape, shape_of
 from controller.products.tables import NARROW, REJECTED, empty
 from controller.sources import fetching
@@ -133,7 +133,7 @@ def read_increment(
             plan = plan_of(request.items, state.manifest.columns, spooled, limit)
             shape = shape_of(fetching.format_of(request.items), spooled.head(HEAD_BYTES))
             found = _increment(request, head, walked, state, spill, plan, shape)
-            named = {rule.name for rule in rules_for(plan.fields, plan.hints)}
+            named = {rule.name for rule in plan.rules()}
             return replace(found, read=replace(found.read, findings=_with_guess(found.read.findings, spooled, named)))
     except UnsuitableError:
         return None
@@ -177,7 +177,7 @@ def _increment(
     lost[met] = False
     lost[replaced] = False
     gone = np.flatnonzero(lost).astype(np.int32)
-    named = rules_for(plan.fields, plan.hints)
+    named = plan.rules()
     findings = _findings(read, walked, head.count(b"\n") + 1, state, named, book)
     return Increment(
         read=replace(read, findings=findings, rows=read.rows + met.size),

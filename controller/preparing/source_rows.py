@@ -162,13 +162,13 @@ def read_candidates(
 
 def _in_order(found: list[RuleFinding], plan: mapping.MappingPlan | None) -> list[RuleFinding]:
     """Order findings as the rules stand, whatever the order of the rows."""
-    places = {rule.name: place for place, rule in enumerate(rules.rules_for(plan.fields) if plan else ())}
+    places = {rule.name: place for place, rule in enumerate(plan.rules() if plan else ())}
     return sorted(found, key=lambda each: places[each.rule])
 
 
 def rules_of(entry: ItemsEntry, columns: tuple[str, ...]) -> list[Rule]:
     """The rules that rows with these columns are checked by."""
-    return rules.rules_for(mapping.plan(entry, columns).fields)
+    return mapping.plan(entry, columns).rules()
 
 
 def plan_of(entry: ItemsEntry, columns: tuple[str, ...], spooled: Bytes, line_bytes_max: int) -> mapping.MappingPlan:
@@ -201,7 +201,7 @@ def _checked(
     frames: Iterable[pl.DataFrame], plan: mapping.MappingPlan, entry: ItemsEntry, spill: Spill, book: MaskBook
 ) -> Iterator[tuple[pl.DataFrame, list[RuleFinding]]]:
     """Map, normalise, check and hash block by block. The rows go to the spill; only narrow columns are returned."""
-    named = rules.rules_for(plan.fields, plan.hints)
+    named = plan.rules()
     for frame in frames:
         mapped = mapping.apply(frame, plan, keep=(LINE,))
         mapped = rules.normalise(mapped, entry.currency, decimal_comma=plan.decimal_comma)

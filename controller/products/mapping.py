@@ -23,9 +23,10 @@ import polars as pl
 from controller.api.v1alpha1.items import DecimalSeparator, ItemsEntry, RejectedRows
 from controller.faults import Disposition, Fault
 from controller.products import assembly, presets, suggestions
+from controller.products.advice import Rule
 from controller.products.assembly import Assembly, AsTheyAre
 from controller.products.fields import CURRENCY, ID, IDENTIFIERS, REQUIRED, VOLATILE, in_order, is_known
-from controller.products.rules import ROW_CURRENCY
+from controller.products.rules import ROW_CURRENCY, rules_for
 from controller.products.templates import Template, parse
 from controller.products.variants import PREVIOUS_ID, previous_id
 
@@ -55,10 +56,16 @@ class MappingPlan:
     """Pattern that finds the previous id in an id."""
     hints: dict[str, str] = field(default_factory=dict)
     """What to add to a rule's message, as far as the first rows show it."""
+    currency: str | None = None
+    """The one that prices should have."""
 
     @property
     def row_local(self) -> bool:
         return self.assembly.row_local
+
+    def rules(self) -> list[Rule]:
+        """Everything that its rows are judged by."""
+        return rules_for(self.fields, self.hints, self.currency)
 
     @property
     def fields(self) -> list[str]:
@@ -196,7 +203,7 @@ class _Planning:
         self._problems += self._of_missing(missing, advised.fields)
         if self._problems:
             raise invalid("; ".join(self._problems) + advised.text())
-        return replace(found, hints=advised.hints())
+        return replace(found, hints=advised.hints(), currency=self._entry.currency)
 
     def _declared(self) -> tuple[dict[str, str], dict[str, str], dict[str, Template]]:
         mapping = self._entry.mapping

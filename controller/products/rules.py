@@ -132,12 +132,13 @@ def canonical_price(text: pl.Expr, currency: str | None) -> pl.Expr:
     return prices.canonical_price(text, currency)
 
 
-def rules_for(columns: list[str], hints: Mapping[str, str] | None = None) -> list[Rule]:
+def rules_for(columns: list[str], hints: Mapping[str, str] | None = None, currency: str | None = None) -> list[Rule]:
     """Every rule that these columns can be judged by: errors as people fix them, then warnings, then advice.
 
-    `hints` has words to add to the message of a rule, by its name.
+    `hints` has words to add to the message of a rule, by its name; `currency` is the one that prices should have.
     """
-    found = [*_errors(columns), *_warnings(columns), *advice.variant_attributes(columns), *advice.rules(columns)]
+    found = [*_errors(columns), *_warnings(columns), *_of_currency(columns, currency)]
+    found += [*advice.variant_attributes(columns), *advice.rules(columns)]
     assert len(found) <= RULES_MAX, "one bit each"
     if not hints:
         return found
@@ -323,6 +324,16 @@ def _of_prices(columns: Collection[str]) -> list[Rule]:
         message = "availability other than in stock and out of stock is not understood on every surface"
         found.append(Rule("availability-unusual", "Warning", unusual, message))
     return found
+
+
+def _of_currency(columns: Collection[str], currency: str | None) -> list[Rule]:
+    """Meta: one currency per file. Which one it should be is known where it is declared."""
+    if currency is None or "price" not in columns:
+        return []
+    price = pl.col("price")
+    other = price.str.contains(prices.CANONICAL) & (price.str.tail(3) != currency)
+    message = f"price is not in {currency}, the currency of the items entry: Meta takes one currency per file"
+    return [Rule("price-other-currency", "Warning", other, message)]
 
 
 def _of_images(columns: Collection[str]) -> list[Rule]:

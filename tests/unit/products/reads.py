@@ -31,7 +31,7 @@ class Export:
         shaped = list(self.plan.assembly.frames(blocks, self._blocks))
         applied = pl.concat([mapping.apply(frame, self.plan, keep=(LINE,)) for frame in shaped])
         normal = rules.normalise(applied, self.entry.currency, decimal_comma=self.plan.decimal_comma)
-        self.rows, found = rules.check(normal, rules.rules_for(self.plan.fields, self.plan.hints))
+        self.rows, found = rules.check(normal, self.plan.rules())
         self.findings: list[RuleFinding] = [*found, *self.plan.assembly.findings()]
 
     def item(self, identity: str) -> dict[str, str]:

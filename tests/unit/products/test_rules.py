@@ -338,8 +338,21 @@ def test_a_column_that_is_not_there_is_advised_like_a_blank_one() -> None:
     assert {"advice-size", "advice-color", "advice-more-images", "advice-video"} <= found.keys()
 
 
+def test_prices_of_another_currency_than_declared_are_named() -> None:
+    frame = pl.DataFrame(
+        [{**product(number, price=price), LINE: 1} for number, price in enumerate(("1", "1 USD", "-"))]
+    )
+    normal = rules.normalise(frame, "EUR")
+    _, findings = rules.check(normal, rules.rules_for(frame.columns, currency="EUR"))
+    (found,) = [each for each in findings if each.rule == "price-other-currency"]
+    assert (found.level, found.sample_ids) == ("Warning", ("1",))
+    assert "one currency per file" in found.message
+    _, undeclared = rules.check(normal, rules.rules_for(frame.columns))
+    assert "price-other-currency" not in {each.rule for each in undeclared}
+
+
 def test_rules_are_few_enough_for_a_mask_and_in_order() -> None:
-    named = rules.rules_for([*KNOWN, "image[0].url", "video[0].url"])
+    named = rules.rules_for([*KNOWN, "image[0].url", "video[0].url"], currency="EUR")
     names = [rule.name for rule in named]
     assert len(names) == len(set(names)) <= rules.RULES_MAX
     levels = [rule.level for rule in named]
