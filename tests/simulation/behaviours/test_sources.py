@@ -1,5 +1,7 @@
 """Sources that can't be believed: the last good state stays, nothing is deleted, and the next good read heals it."""
 
+import csv
+import io
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Literal
@@ -47,6 +49,35 @@ def _too_small(stage: Stage) -> None:
     stage.shop.said = b"\n".join(lines[:2]) + b"\n"
 
 
+def _shrunk(stage: Stage) -> None:
+    stage.shop.said = _as_csv([each.row() for each in stage.shop.products.values()][:8])
+
+
+def _no_sale_price(stage: Stage) -> None:
+    """No row needs it, but somebody said that the export always has it."""
+    rows = [row.row() for row in stage.shop.products.values()]
+    stage.shop.said = _as_csv([{name: value for name, value in row.items() if name != "sale_price"} for row in rows])
+
+
+def _became_variants(stage: Stage) -> None:
+    """Two products are sold in sizes now, under other ids."""
+    rows = []
+    for row in (each.row() for each in stage.shop.products.values()):
+        if row["item_group_id"] or len(rows) > 4:
+            rows.append(row)
+        else:
+            rows += [{**row, "id": f"{row['id']}_{size}", "item_group_id": f"of-{row['id']}"} for size in "SM"]
+    stage.shop.said = _as_csv(rows)
+
+
+def _as_csv(rows: list[dict[str, str]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().encode()
+
+
 def _heal(stage: Stage) -> None:
     stage.shop.down = stage.shop.empty = stage.shop.truncated = False
     stage.shop.said = None
@@ -59,6 +90,13 @@ BROKEN: dict[str, tuple[Callable[[Stage], None], str, tuple[str, ...]]] = {
     "a page": (_page, "SourceMalformed", ("HTML page", "not a file with rows", "check the address")),
     "no id column": (_no_id, "MappingInvalid", ("id",)),
     "too small": (_too_small, "SourceTooSmall", ("evidence.minRows asks for 5",)),
+}
+
+BROKEN_LATER: dict[str, tuple[Callable[[Stage], None], str, tuple[str, ...]]] = {
+    **BROKEN,
+    "fewer rows than allowed": (_shrunk, "SourceTooSmall", ("8 rows after 12", "maxShrinkPercent allows 20 % less")),
+    "a column is gone": (_no_sale_price, "SourceMalformed", ("sale_price", "evidence.requiredColumns")),
+    "items became variants": (_became_variants, "VariantsHeld", ("variants.previousID",)),
 }
 
 
@@ -90,10 +128,11 @@ async def test_broken_from_the_start(stage: Stage, case: str) -> None:
     await stage.safe()
 
 
-@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("case", BROKEN_LATER)
 async def test_broken_later(stage: Stage, case: str) -> None:
-    breaks, reason, words = BROKEN[case]
-    await stage.begin(items=[entry()])
+    breaks, reason, words = BROKEN_LATER[case]
+    evidence = {"minRows": 5, "maxShrinkPercent": 20, "requiredColumns": ["sale_price"]}
+    await stage.begin(items=[entry(evidence=evidence)])
     before = stage.items_at_meta()
     breaks(stage)
     said = await stage.until(unhealthy(stage, reason), NOTICED)
