@@ -61,7 +61,7 @@ def _no_sale_price(stage: Stage) -> None:
 
 def _became_variants(stage: Stage) -> None:
     """Two products are sold in sizes now, under other ids."""
-    rows = []
+    rows: list[dict[str, str]] = []
     for row in (each.row() for each in stage.shop.products.values()):
         if row["item_group_id"] or len(rows) > 4:
             rows.append(row)
