@@ -46,6 +46,11 @@ OPTIONS: _Options = {
 """How every table is written."""
 
 
+def in_groups_of(rows: int) -> _Options:
+    """Options for row groups of at most so many rows."""
+    return {**OPTIONS, "row_group_size": min(rows, ROW_GROUP_ROWS)}
+
+
 def write_table(store: LocalStore, key: str, frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> str:
     with store.creating(key) as path, writing(path):
         frame.write_parquet(path, metadata=metadata, **OPTIONS)

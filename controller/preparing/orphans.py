@@ -4,6 +4,8 @@ What is held is the read as a whole: the last good state stays in force until a 
 replaces. So nothing is created under new ids before the old ones are named.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 
@@ -48,7 +50,7 @@ def must_not_orphan(
     departures: pl.DataFrame,
     accepted: pl.DataFrame,
     stays: pl.DataFrame,
-    texts: pl.LazyFrame,
+    texts: Callable[[], pl.LazyFrame],
 ) -> None:
     """Judge accepted rows (`id`, `_group_hash`; all their fields in `texts`) against what Meta has.
 
@@ -60,8 +62,9 @@ def must_not_orphan(
     wanted = accepted.select(ID, "_group_hash")
     nothing_named = pl.Series(dtype=pl.String)
     found = transition(declared.scenario, held, wanted, staying, nothing_named)
-    if found.held and PREVIOUS_ID in texts.collect_schema():
-        named = texts.select(pl.col(PREVIOUS_ID).drop_nulls().unique()).collect().to_series()
+    rows = texts() if found.held else pl.LazyFrame()
+    if found.held and PREVIOUS_ID in rows.collect_schema():
+        named = rows.select(pl.col(PREVIOUS_ID).drop_nulls().unique()).collect().to_series()
         found = transition(declared.scenario, held, wanted, staying, named)
     if found.held:
         raise Fault(HELD, Disposition.RETRY, found.message)

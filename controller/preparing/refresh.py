@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -43,8 +45,9 @@ from controller.preparing.manifests import RowsManifest, manifest_key, manifest_
 from controller.preparing.objects import read_metadata, read_or_empty, table_key, write_table
 from controller.preparing.orphans import HELD, may_orphan, must_not_orphan
 from controller.preparing.row_state import RowState, desired_of, keep_base, keep_increment, load
+from controller.preparing.row_tables import RowTables
 from controller.preparing.source_rows import Read, Whole, opened, read_rows
-from controller.preparing.spill import ORDER, Spill, sink
+from controller.preparing.spill import Spill, sink
 from controller.products import partition
 from controller.products.departures import Departures, Guard, Look, PriceChange, advance, next_look_at
 from controller.products.fields import ID
@@ -120,25 +123,37 @@ def _read(request: RefreshRequest, credentials: SourceCredentials, context: Cont
                 changed = _changes(request, context, spooled, seen, spill)
                 if changed is not None:
                     return changed
-                book = MaskBook()
-                read = read_rows(request.items, spooled, spill, request.limits.line_bytes_max, book)
-                _must_be_enough(request, read.rows, read.accepted.height + read.rejected.height)
-                heads = Heads.load(context.store, request.partitions)
-                must_not_orphan(
-                    request.items.variants,
-                    heads.snapshot,
-                    departures_of(context.store, request.previous),
-                    read.accepted,
-                    _stays(request.items, read.rejected),
-                    spill.rows(),
-                )
-                return _placed(request, context, read, spill.rows(), seen, spooled, book, heads)
+                return _read_all(request, context, spooled, seen)
         except Fault as fault:
             if fault.reason not in REFUSALS:
                 raise
             return RefusedRead(reason=fault.reason, message=fault.message, digest=digest)
         except OSError as error:  # of our own disk: what a source says is a Fault by now
             raise storage_fault(error, "spooling the source") from error
+
+
+def _read_all(request: RefreshRequest, context: Context, spooled: Spool | Direct, seen: Seen) -> Rows:
+    """Read everything."""
+    heads = Heads.load(context.store, request.partitions)
+    held, placed = _known_homes(request, context, heads)
+    lenient = request.items.rejected_rows is RejectedRows.SEND
+    indices = [each.index for each in request.partitions]
+    homes = partition.Homes(held, placed, _ranges(request))
+    with RowTables(context.store.spool_directory(), indices, homes, lenient=lenient) as tables:
+        book = MaskBook()
+        read = read_rows(request.items, spooled, tables, request.limits.line_bytes_max, book)
+        _must_be_enough(request, read.rows, read.accepted.height + read.rejected.height)
+        must_not_orphan(
+            request.items.variants,
+            heads.snapshot,
+            departures_of(context.store, request.previous),
+            read.accepted,
+            _stays(request.items, read.rejected),
+            tables.rows,
+        )
+        accepted = read.accepted
+        rows = accepted.with_columns(partition.assign(accepted, held, placed, _ranges(request)))
+        return _placed(request, context, read, rows, tables, seen, spooled, book, heads)
 
 
 def _changes(
@@ -272,15 +287,17 @@ def _placed(
     request: RefreshRequest,
     context: Context,
     read: Read,
-    texts: pl.LazyFrame,
+    placed: pl.DataFrame,
+    tables: RowTables,
     seen: Seen,
     spooled: Whole,
     book: MaskBook,
     heads: Heads,
 ) -> Rows:
-    """Give every accepted row its partition, and write the tables."""
-    placed = read.accepted.with_columns(_homes(request, context, heads, read.accepted))
-    named = _write_partitions(request, context, texts, placed, ORDER)
+    """Publish the tables of the accepted rows."""
+    with _targets(request, context) as (keys, targets):
+        tables.publish(placed, targets)
+    named = _named(keys, placed)
     rejected = _write_rejected(request, context, read)
     manifest = None
     if placed.height >= request.limits.incremental_rows_min:
@@ -350,28 +367,29 @@ def _rule_count(found: RuleFinding, named_max: int = SAMPLES_MAX) -> RuleCount:
     )
 
 
-def _write_partitions(
-    request: RefreshRequest, context: Context, texts: pl.LazyFrame, placed: pl.DataFrame, key: str
-) -> tuple[PartitionDesired, ...]:
-    """Write the rows of every partition. `placed` says by `key` which rows, and where."""
+@contextlib.contextmanager
+def _targets(request: RefreshRequest, context: Context) -> Iterator[tuple[dict[int, str], dict[int, Path]]]:
+    """Yield key and path of the table of each partition."""
     keys = {each.index: table_key(request.prefix, Kind.DESIRED, f"{each.index:03}") for each in request.partitions}
     with contextlib.ExitStack() as stack:
-        targets = {index: stack.enter_context(context.store.creating(named)) for index, named in keys.items()}
-        sink(texts, placed, key, targets, context.store.spool_directory())
+        yield keys, {index: stack.enter_context(context.store.creating(named)) for index, named in keys.items()}
+
+
+def _named(keys: Mapping[int, str], placed: pl.DataFrame) -> tuple[PartitionDesired, ...]:
     rows = dict(placed.group_by(PARTITION, maintain_order=True).len().iter_rows())
     return tuple(PartitionDesired(index=index, desired=named, rows=rows.get(index, 0)) for index, named in keys.items())
 
 
-def _homes(request: RefreshRequest, context: Context, heads: Heads, rows: pl.DataFrame) -> pl.Series:
-    """Place every row. What the last refresh placed counts as far as its partitions still exist."""
+def _known_homes(request: RefreshRequest, context: Context, heads: Heads) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return where Meta holds items, and where the last refresh placed them, as far as those partitions exist."""
     held = partition.homes(heads.snapshot.filter("at_meta"))
     placed = pl.DataFrame(schema={ID: pl.String, "_group_hash": pl.UInt64, PARTITION: pl.UInt16})
-    if request.previous is not None:
+    if request.previous is not None and len(request.partitions) > 1:
         indices = {each.index for each in request.previous.partitions}
         earlier = [each for each in request.partitions if each.index in indices]
         if earlier:
             placed = desired_rows(context.store, request.previous, earlier).select(*_GROUPED[:2], PARTITION)
-    return partition.assign(rows, held, partition.homes(placed.rename({"_group_hash": "group_hash"})), _ranges(request))
+    return held, partition.homes(placed.rename({"_group_hash": "group_hash"}))
 
 
 def _ranges(request: RefreshRequest) -> list[SlotRange]:
@@ -423,11 +441,12 @@ def _moved(
     request: RefreshRequest, context: Context, heads: Heads, previous: RefreshHead, narrow: pl.DataFrame
 ) -> tuple[RefreshHead, pl.DataFrame]:
     """Place the rows of the last read anew, because the partitions or the homes are others now."""
-    narrow = narrow.with_columns(_homes(request, context, heads, narrow))
+    narrow = narrow.with_columns(partition.assign(narrow, *_known_homes(request, context, heads), _ranges(request)))
     texts = [desired_of(context.store, previous, each.index) for each in previous.partitions]
-    named = _write_partitions(
-        request, context, pl.concat([each for each in texts if each is not None], how="diagonal"), narrow, ID
-    )
+    rows = pl.concat([each for each in texts if each is not None], how="diagonal")
+    with _targets(request, context) as (keys, targets):
+        sink(rows, narrow, ID, targets, context.store.spool_directory())
+    named = _named(keys, narrow)
     return previous.model_copy(update={"partitions": named}), narrow
 
 

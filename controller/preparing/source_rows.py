@@ -15,6 +15,7 @@ from controller.api.v1alpha1.items import ItemsEntry, RejectedRows
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import RefreshRequest, SourceCredentials
 from controller.ports.sources import Version
+from controller.preparing.ahead import ahead
 from controller.preparing.context import Context
 from controller.preparing.spill import ORDER, Spill
 from controller.products import mapping, reading, rules
@@ -77,6 +78,12 @@ class Whole(Bytes, Protocol):
     def descriptor(self) -> int: ...
 
 
+class Taker(Protocol):
+    """Takes checked rows, and returns them with `_order`."""
+
+    def add(self, frame: pl.DataFrame) -> pl.DataFrame: ...
+
+
 class LineMap(Protocol):
     """Lines of chosen records, counted in the whole source."""
 
@@ -106,7 +113,7 @@ def opened(
         yield spooled, fetching.fetch(request.items, credentials, around, spooled)
 
 
-def read_rows(entry: ItemsEntry, spooled: Spool | Direct, spill: Spill, line_bytes_max: int, book: MaskBook) -> Read:
+def read_rows(entry: ItemsEntry, spooled: Spool | Direct, spill: Taker, line_bytes_max: int, book: MaskBook) -> Read:
     """Parse, map, check. What a row is called stays with it as its line."""
     findings = Findings()
     shape = readers.shape(fetching.format_of(entry), spooled)
@@ -119,7 +126,7 @@ def read_rows(entry: ItemsEntry, spooled: Spool | Direct, spill: Spill, line_byt
     def again() -> Iterable[pl.DataFrame]:
         return readers.open_rows(shape, spooled, Findings(), line_bytes_max).frames
 
-    blocks = itertools.chain(first, frames)
+    blocks = ahead(itertools.chain(first, frames))
     checked = list(_checked(plan.assembly.frames(blocks, again), plan, entry, spill, book)) if plan else []
     if not any(frame.height for frame, _ in checked) and not findings.bad_rows:
         raise Fault("SourceEmpty", Disposition.RETRY, "the source has no rows; nothing was changed")
@@ -198,7 +205,7 @@ def guessed(spooled: Spool | Direct) -> list[RuleFinding]:
 
 
 def _checked(
-    frames: Iterable[pl.DataFrame], plan: mapping.MappingPlan, entry: ItemsEntry, spill: Spill, book: MaskBook
+    frames: Iterable[pl.DataFrame], plan: mapping.MappingPlan, entry: ItemsEntry, spill: Taker, book: MaskBook
 ) -> Iterator[tuple[pl.DataFrame, list[RuleFinding]]]:
     """Map, normalise, check and hash block by block. The rows go to the spill; only narrow columns are returned."""
     named = plan.rules()

@@ -8,10 +8,13 @@ are (lowest index). Only what has no home goes by its slot.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from controller.products.fields import ID
-from controller.products.fingerprints import SLOTS
+from controller.products.fingerprints import SLOTS, xxh3
+from controller.products.raw import Index
 
 PARTITION = "_partition"
 
@@ -56,6 +59,45 @@ def assign(rows: pl.DataFrame, held: pl.DataFrame, placed: pl.DataFrame, ranges:
         .collect()
         .to_series()
     )
+
+
+class Homes:
+    """Where rows seem to belong, block by block, before all of them are known.
+
+    `assign` says it for certain. The two differ where the group of an item that Meta holds has changed in this read and
+    has new members, or where two ids have one hash.
+    """
+
+    def __init__(self, held: pl.DataFrame, placed: pl.DataFrame, ranges: Sequence[SlotRange]) -> None:
+        """`held` and `placed` as `homes` makes them."""
+        self._only = ranges[0].index if len(ranges) == 1 else None
+        if self._only is not None:
+            return
+        slots = _by_slot(ranges).sort("_slot")
+        self._by_slot = slots.get_column("by_slot").to_numpy()
+        both = pl.concat([held.select(ID, PARTITION), placed.select(ID, PARTITION)])
+        self._by_id = _first_of(both.select(key=xxh3(pl.col(ID)), home=PARTITION))
+        groups = held.select(key="group_hash", home=PARTITION).drop_nulls("key")
+        self._by_group = _first_of(groups.sort("home", maintain_order=True))
+
+    def place(self, rows: pl.DataFrame) -> npt.NDArray[np.uint16]:
+        """Return the partition of each row (id, `_group_hash`, `_slot`)."""
+        if self._only is not None:
+            return np.full(rows.height, self._only, np.uint16)
+        keys = rows.select(id=xxh3(pl.col(ID)).fill_null(0), group=pl.col("_group_hash").fill_null(0))
+        found = self._by_id.find(keys.get_column("id").to_numpy())
+        groups = self._by_group.find(keys.get_column("group").to_numpy())
+        grouped = rows.get_column("_group_hash").is_not_null().to_numpy()
+        found = np.where((found < 0) & grouped, groups, found)
+        return np.where(found < 0, self._by_slot[rows.get_column("_slot").fill_null(0).to_numpy()], found).astype(
+            np.uint16
+        )
+
+
+def _first_of(table: pl.DataFrame) -> Index:
+    """Find the `home` that stands first for each `key`."""
+    keys, first = np.unique(table.get_column("key").to_numpy(), return_index=True)
+    return Index.of(keys, table.get_column("home").to_numpy()[first].astype(np.int32))
 
 
 def _by_slot(ranges: Sequence[SlotRange]) -> pl.DataFrame:

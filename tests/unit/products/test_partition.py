@@ -106,3 +106,16 @@ def test_a_new_member_goes_to_the_lowest_home_of_its_group() -> None:
 
 def test_both_lists_of_volatile_fields_are_one() -> None:
     assert fields.VOLATILE == VOLATILE_FIELDS
+
+
+@pytest.mark.parametrize("rows_", [[(LOW, None), ("a", "g1"), ("b", "g2"), ("c", "new"), (HIGH, None)]])
+def test_rows_seem_to_belong_where_they_will(rows_: list[tuple[str, str | None]]) -> None:
+    at_meta: dict[int, Sequence[tuple[str, str | None]]] = {
+        1: [(LOW, None), ("x", "g1")],
+        0: [("y", "g1"), ("z", "g2")],
+    }
+    placed: dict[int, Sequence[tuple[str, str | None]]] = {1: [("b", "g2"), (LOW, None)]}
+    homes = partition.Homes(held(at_meta), held(placed), HALVES)
+    assert homes.place(rows(rows_)).tolist() == assign(rows_, at_meta, placed)
+    alone = partition.Homes(held({}), held({}), (SlotRange(7, 0, 4_095),))
+    assert alone.place(rows(rows_)).tolist() == [7] * len(rows_)
