@@ -73,7 +73,7 @@ def test_a_full_disk_is_told_where_rows_are_added(tmp_path: Path, monkeypatch: p
             tables.add(block(at, at + 10, set()))
 
     monkeypatch.setattr(pl.LazyFrame, "sink_parquet", full)
-    with RowTables(tmp_path, (0,), Seeming([0] * 100), lenient=False) as tables:
-        with pytest.raises(OSError, match="No space left"):
-            fill(tables)
+    tables = RowTables(tmp_path, (0,), Seeming([0] * 100), lenient=False)
+    with tables, pytest.raises(OSError, match="No space left"):
+        fill(tables)
     assert list(tmp_path.iterdir()) == []
