@@ -1,7 +1,11 @@
 """The steps behind an answer: `Acknowledge`, `Verify`, `SentIDs` and `Rebuild`."""
 
 import json
+import tempfile
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
@@ -12,7 +16,6 @@ from controller.ports.preparing import (
     Fate,
     Method,
     Partition,
-    Pending,
     RebuildRequest,
     RebuildResult,
     Receipt,
@@ -22,109 +25,152 @@ from controller.ports.preparing import (
     VerifyResult,
 )
 from controller.preparing.context import Context
-from controller.preparing.heads import IDS, payload_of, snapshot_rows
+from controller.preparing.heads import scan_snapshot
+from controller.preparing.kept import Kept, kept, write_kept
+from controller.preparing.manifests import part_of
 from controller.preparing.next_heads import Change, published, snapshot_rows_of
-from controller.preparing.objects import columns_of, read_or_empty, read_table, table_key, write_table
+from controller.preparing.objects import scan_or_empty, sink_table, table_key, write_table
+from controller.preparing.sent import Sent, opened
+from controller.preparing.slicing import SLICE_ROWS, Scratch, Sliced
 from controller.products import acknowledge, verify
 from controller.products.acknowledge import TAKEN, Line, MessageGroup
 from controller.products.encode import ids_document
 from controller.products.fields import GROUP, ID, VOLATILE
 from controller.products.fingerprints import group_hash
-from controller.products.tables import DELETES, SENT, SNAPSHOT, Kind, State, conform, empty, known
+from controller.products.tables import DELETES, SNAPSHOT, Kind, State, conform, empty, known
 from controller.stores.local import LocalStore, lost
 
 
-def run(request: AcknowledgeRequest, context: Context) -> AcknowledgeResult:
-    store = context.store
-    lines: list[Line] = []
-    judged: list[pl.DataFrame] = []
-    for receipt in request.receipts:
-        if receipt.fate is Fate.NEVER_ACCEPTED:
-            continue
-        said = _lines(store, receipt.results)
-        lines += said
-        judged.append(_judged(store, receipt, said))
-    indices = [each.index for each in request.partitions]
-    rows = pl.concat(judged, how="diagonal") if judged else None
-    if rows is not None:
-        rows = rows.filter(pl.col("_partition").is_in(indices))
-    changes = [_next(request, context, each, rows) for each in request.partitions]
-    partitions, pending = published(request, context, changes)
-    return _result(partitions, pending, rows, lines)
-
-
-def _result(
-    partitions: list[Partition],
-    pending: tuple[Pending, ...],
-    rows: pl.DataFrame | None,
-    lines: list[Line],
-) -> AcknowledgeResult:
-    outcomes = rows.get_column("outcome") if rows is not None else pl.Series([], dtype=pl.String)
+def run(request: AcknowledgeRequest, context: Context, slice_rows: int = SLICE_ROWS) -> AcknowledgeResult:
+    """Make the next heads. `slice_rows`: so many rows are judged at once; it changes no result."""
+    answered = [_answered(context.store, each) for each in request.receipts if each.fate is not Fate.NEVER_ACCEPTED]
+    tally = Counter[str]()
+    if request.method is Method.REPLACE_FEED:
+        changes = [_replaced(request, context, each, answered, tally, slice_rows) for each in request.partitions]
+    else:
+        changes = _changed(request, context, answered, tally)
+    partitions, pending = published(request, context, changes, slice_rows)
+    lines = [line for each in answered for line in each.lines]
     return AcknowledgeResult(
         partitions=tuple(partitions),
         pending=pending,
-        accepted=int(outcomes.is_in(TAKEN).sum()),
-        refused=int((outcomes == "refused").sum()),
-        unknown=int((outcomes == "unknown").sum()),
+        accepted=sum(tally[outcome] for outcome in TAKEN),
+        refused=tally["refused"],
+        unknown=tally["unknown"],
         errors=_groups(acknowledge.message_groups(lines, "fatal")),
         warnings=_groups(acknowledge.message_groups(lines, "warning")),
     )
 
 
-def _judged(store: LocalStore, receipt: Receipt, lines: list[Line]) -> pl.DataFrame:
-    """Judge the rows of one body by their narrow columns; the texts are read only to compare them with a read-back."""
-    columns = columns_of(store, receipt.sent)
-    sent = read_table(store, receipt.sent, list(SENT) if receipt.read_back is None else None)
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A body that Meta may have, with what was said about it."""
+
+    receipt: Receipt
+    sent: Sent
+    lines: list[Line]
+    answer: pl.DataFrame
+    back: pl.DataFrame | None
+
+    def judged(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Judge rows of the body by their narrow columns."""
+        applied = self.receipt.fate is Fate.APPLIED
+        unnamed = self.receipt.unnamed_refused > 0
+        return acknowledge.judge(rows, self.answer, self.back, applied=applied, unnamed=unnamed)
+
+
+def _answered(store: LocalStore, receipt: Receipt) -> Answered:
+    sent = opened(store, receipt.sent)
+    lines = _lines(store, receipt.results)
     back = None
     if receipt.read_back is not None:
-        back = verify.compare_back(sent, verify.items(_content(store, receipt.read_back)))
+        read = verify.items(_content(store, receipt.read_back))
+        back = verify.compare_back(sent.with_texts(store, read, verify.COMPARABLE), read)
     # A warning that recommends a field we did not send takes nothing back of what was sent.
-    about_us = [line for line in lines if line.severity == "fatal" or line.field is None or line.field in columns]
-    return acknowledge.judge(
-        sent.select(SENT.names()),
-        acknowledge.answers(about_us),
-        back,
-        applied=receipt.fate is Fate.APPLIED,
-        unnamed=receipt.unnamed_refused > 0,
-    )
+    about_us = [line for line in lines if line.severity == "fatal" or line.field is None or line.field in sent.columns]
+    return Answered(receipt, sent, lines, acknowledge.answers(about_us), back)
 
 
-def _next(request: AcknowledgeRequest, context: Context, document: Partition, rows: pl.DataFrame | None) -> Change:
-    """Make the next head of one partition; without rows, and with nothing removed, nothing changes."""
-    mine = rows.filter(pl.col("_partition") == document.index) if rows is not None else None
-    if mine is None or not (mine.height or request.deletes):
-        return Change(document, document.payload, None, whole=False)
-    full = request.method is not Method.ITEMS_BATCH
-    if not full:
-        before = snapshot_rows_of(context.store, document.snapshot, mine.select(ID))
+def _changed(
+    request: AcknowledgeRequest, context: Context, answered: Sequence[Answered], tally: Counter[str]
+) -> list[Change]:
+    """Make heads after bodies that say some rows; the others stay as they are."""
+    store = context.store
+    indices = [each.index for each in request.partitions]
+    judged = [each.judged(each.sent.rows.collect()).filter(pl.col("_partition").is_in(indices)) for each in answered]
+    rows = pl.concat(judged, how="diagonal") if judged else None
+    changes = []
+    for document in request.partitions:
+        mine = rows.filter(pl.col("_partition") == document.index) if rows is not None else None
+        if mine is None or not mine.height:
+            changes.append(Change(document, document.payload))
+            continue
+        tally.update(mine.get_column("outcome").to_list())
+        before = snapshot_rows_of(store, document.snapshot, mine.select(ID))
         following = acknowledge.next_snapshot(before, mine, empty(DELETES), request.now, replaced=False)
-        return Change(document, document.payload, following, whole=False)
-    before = snapshot_rows(context.store, document.snapshot)
-    applied = all(each.fate is Fate.APPLIED for each in request.receipts)
+        changes.append(Change(document, document.payload, following))
+    return changes
+
+
+def _replaced(
+    request: AcknowledgeRequest,
+    context: Context,
+    document: Partition,
+    answered: Sequence[Answered],
+    tally: Counter[str],
+    slice_rows: int,
+) -> Change:
+    """Make the head after a full send: it said every row that stays, so all of the snapshot is written anew."""
+    if not answered:
+        return Change(document, document.payload)
+    (one,) = answered
+    store = context.store
+    applied = one.receipt.fate is Fate.APPLIED
     replaced = not request.update_only
-    deleted = read_or_empty(context.store, request.deletes, DELETES) if replaced and applied else empty(DELETES)
-    snapshot = acknowledge.next_snapshot(before, mine, deleted, request.now, replaced=replaced)
-    if applied:
-        snapshot = acknowledge.forget_unsent(snapshot, mine)
-    return Change(document, _next_payload(request, context, document, mine, deleted), snapshot, whole=True)
+    deletes = scan_or_empty(store, request.deletes if replaced and applied else None, DELETES)
+    tables = {"sent": one.sent.rows, "snapshot": scan_snapshot(store, document.snapshot), "deletes": deletes}
+    untaken: list[pl.DataFrame] = []
+    found: list[pl.LazyFrame] = []
+    with tempfile.TemporaryDirectory(prefix="acknowledge-", dir=store.spool_directory()) as name:
+        scratch = Scratch(Path(name))
+        ranges = Sliced(tables, scratch.directory("sides"), slice_rows)
+        for rows in ranges:
+            judged = one.judged(rows["sent"])
+            tally.update(dict(judged.get_column("outcome").value_counts().iter_rows()))
+            untaken.append(judged.filter(~pl.col("outcome").is_in(TAKEN)).select(ID))
+            following = acknowledge.next_snapshot(
+                rows["snapshot"], judged, rows["deletes"], request.now, replaced=replaced
+            )
+            following = acknowledge.forget_unsent(following, judged) if applied else following
+            found.append(following.lazy() if ranges.count == 1 else scratch.put_by(following))
+        snapshot = pl.concat(found)
+        height = int(snapshot.select(pl.len()).collect().item())
+        key = table_key(request.prefix, Kind.SNAPSHOT, f"{document.index:03}")
+        sink_table(store, key, snapshot, height)
+    payload = _next_payload(request, store, document, one, pl.concat(untaken), deletes)
+    return Change(document, payload, whole=part_of(store, key, height))
 
 
 def _next_payload(
-    request: AcknowledgeRequest, context: Context, document: Partition, rows: pl.DataFrame, deleted: pl.DataFrame
+    request: AcknowledgeRequest,
+    store: LocalStore,
+    document: Partition,
+    one: Answered,
+    untaken: pl.DataFrame,
+    deletes: pl.LazyFrame,
 ) -> str | None:
-    """The table of what was sent is the payload where Meta took all of it; otherwise a new one is written."""
-    sent = [each.sent for each in request.receipts if each.fate is not Fate.NEVER_ACCEPTED]
-    known_ids = read_or_empty(context.store, document.payload, IDS)
-    earlier = known_ids.join(rows.select(ID), on=ID, how="anti").join(deleted, on=ID, how="anti")
-    all_taken = bool(rows.get_column("outcome").is_in(TAKEN).all())
-    if all_taken and not earlier.height and len(sent) == 1:
-        return sent[0]
-    taken = rows.filter(pl.col("outcome").is_in(TAKEN)).select(ID)
-    accepted = [read_table(context.store, key).join(taken, on=ID, how="semi", maintain_order="left") for key in sent]
-    payload = acknowledge.next_payload(payload_of(context.store, document), accepted, deleted)
-    if not payload.height:
-        return None
-    return write_table(context.store, table_key(request.prefix, Kind.PAYLOAD, f"{document.index:03}"), payload)
+    """The index of what was sent is what is kept where Meta took all of it; otherwise a new one is written."""
+    earlier = kept(store, document.payload)
+    before = earlier.index.join(deletes, on=ID, how="anti", maintain_order="left")
+    beside = before.join(one.sent.rows.select(ID), on=ID, how="anti").select(pl.len()).collect().item()
+    if one.sent.complete is not None and not untaken.height and not beside:
+        return one.receipt.sent
+    if one.sent.complete is None:
+        taken = []
+    else:
+        chosen = one.sent.complete.index.join(untaken.lazy(), on=ID, how="anti", maintain_order="left")
+        taken = [(chosen.collect(), one.sent.complete.tables)]
+    return write_kept(store, request.prefix, f"{document.index:03}", taken, Kept(before, earlier.tables))
 
 
 def _lines(store: LocalStore, key: str | None) -> list[Line]:
@@ -156,16 +202,19 @@ def _groups(groups: Sequence[MessageGroup]) -> tuple[ErrorGroup, ...]:
 def verify_sent(request: VerifyRequest, context: Context) -> VerifyResult:
     """Compare what was sent with what was read back."""
     read = verify.items(_content(context.store, request.read_back))
-    compared = [verify.compare_back(read_table(context.store, key), read) for key in request.sent]
-    equal = sum(int(each.select(verify.equal_rows(each).sum()).item()) for each in compared)
-    missing = sum(int((~each.get_column(verify.FOUND)).sum()) for each in compared)
-    total = sum(each.height for each in compared)
-    return VerifyResult(equal=equal, different=total - equal - missing, missing=missing)
+    total = found = equal = 0
+    for key in request.sent:
+        sent = opened(context.store, key)
+        compared = verify.compare_back(sent.with_texts(context.store, read, verify.COMPARABLE), read)
+        total += int(sent.rows.select(pl.len()).collect().item())
+        found += int(compared.get_column(verify.FOUND).sum())
+        equal += int(compared.select(verify.equal_rows(compared).sum()).item())
+    return VerifyResult(equal=equal, different=found - equal, missing=total - found)
 
 
 def list_sent(request: SentIDsRequest, context: Context) -> SentIDsResult:
     """List ids of sent tables."""
-    frames = [conform(read_table(context.store, key, [ID]), pl.Schema({ID: SENT[ID]})) for key in request.sent]
+    frames = [opened(context.store, key).rows.select(ID).collect() for key in request.sent]
     ids = pl.concat(frames).get_column(ID).unique().sort().to_list() if frames else []
     key = f"{request.prefix}/ids.json"
     context.store.write(key, ids_document(ids))

@@ -8,7 +8,8 @@ import polars as pl
 
 from controller.ports.preparing import Partition, Pending, RefreshHead
 from controller.preparing.context import Context
-from controller.preparing.heads import IDS, Heads, in_partition
+from controller.preparing.heads import Heads, in_partition
+from controller.preparing.kept import kept_ids
 from controller.preparing.manifests import (
     Open,
     Part,
@@ -30,6 +31,8 @@ from controller.stores.local import LocalStore
 
 OPEN_SHARE_MAX = 0.25
 """Of all rows. When more are not at rest, keeping them apart would save nothing."""
+OPEN_ROWS_MIN = 1_000
+"""So few are always kept apart."""
 _KEY = (ID, PARTITION)
 
 
@@ -137,7 +140,7 @@ def _kept(
     found = [rows.filter(pl.col(PARTITION).is_in(sure)).select(_KEY)]
     for each in partitions:
         if resting[each.index].kept is None and resting[each.index].rows:
-            kept = in_partition(read_or_empty(store, each.payload, IDS), each.index)
+            kept = in_partition(kept_ids(store, each.payload), each.index)
             found.append(rows.select(_KEY).join(kept, on=_KEY, how="semi"))
     return pl.concat(found)
 
@@ -165,18 +168,18 @@ def compared(
     sides = inputs.sides
     plan = compare(sides.desired, sides.snapshot, departures, sides.payload_ids, policy, now)
     if not keep_open:
-        return Compared(_pending(as_counts(counted(plan).collect()), partitions, inputs.resting), None, {})
+        return Compared(pending_of(as_counts(counted(plan).collect()), partitions, inputs.resting), None, {})
     flags = plan.select(*_KEY, "has_payload", rest=at_rest())
     found, marked = pl.collect_all([counted(plan), flags])
-    resting = _resting(inputs.resting, marked.filter("rest"), partitions)
+    resting = resting_of(inputs.resting, marked.filter("rest"), partitions)
     restless = marked.filter(~pl.col("rest"))
     total = restless.height + sum(each.rows for each in resting.values())
-    few = restless.height <= max(total * OPEN_SHARE_MAX, 1_000)
+    few = restless.height <= max(total * OPEN_SHARE_MAX, OPEN_ROWS_MIN)
     table = to_table(sides, restless) if few else None
-    return Compared(_pending(as_counts(found), partitions, inputs.resting), table, resting)
+    return Compared(pending_of(as_counts(found), partitions, inputs.resting), table, resting)
 
 
-def _resting(before: Mapping[int, AtRest], rest: pl.DataFrame, partitions: Sequence[Partition]) -> dict[int, AtRest]:
+def resting_of(before: Mapping[int, AtRest], rest: pl.DataFrame, partitions: Sequence[Partition]) -> dict[int, AtRest]:
     more = {
         index: (count, kept)
         for index, count, kept in rest.group_by(PARTITION)
@@ -189,7 +192,7 @@ def _resting(before: Mapping[int, AtRest], rest: pl.DataFrame, partitions: Seque
     }
 
 
-def _pending(
+def pending_of(
     found: Mapping[int, Counts], partitions: Sequence[Partition], resting: Mapping[int, AtRest]
 ) -> tuple[Pending, ...]:
     listed = []

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from controller.ports.preparing import GuardPolicy, Partition, RefreshHead
-from controller.preparing.manifests import is_manifest, read_snapshot_manifest, verified
-from controller.preparing.objects import read_metadata, read_or_empty, read_table, table_key, write_table
+from controller.preparing.kept import kept_ids
+from controller.preparing.manifests import SnapshotManifest, is_manifest, read_snapshot_manifest, verified
+from controller.preparing.objects import read_metadata, read_or_empty, reading, scan_or_empty, table_key, write_table
 from controller.products.compare import DeparturePolicy
 from controller.products.departures import Generations
 from controller.products.fields import ID
@@ -17,7 +18,6 @@ from controller.products.tables import DEPARTURES, SNAPSHOT, Kind
 from controller.stores.local import LocalStore
 
 MEMORY = "memory"
-IDS = pl.Schema({ID: pl.String})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,32 +31,38 @@ class Heads:
     def load(cls, store: LocalStore, documents: Iterable[Partition]) -> "Heads":
         ordered = sorted(documents, key=lambda each: each.index)
         snapshots = [in_partition(snapshot_rows(store, each.snapshot), each.index) for each in ordered]
-        payloads = [in_partition(read_or_empty(store, each.payload, IDS), each.index) for each in ordered]
+        payloads = [in_partition(kept_ids(store, each.payload), each.index) for each in ordered]
         return cls(pl.concat(snapshots), pl.concat(payloads))
+
+
+def scan_snapshot(store: LocalStore, key: str | None) -> pl.LazyFrame:
+    """What Meta acknowledged, however it is kept, not yet read."""
+    if key is not None and is_manifest(key):
+        return scan_parts(store, read_snapshot_manifest(store, key))
+    return scan_or_empty(store, key, SNAPSHOT)
+
+
+def scan_parts(store: LocalStore, manifest: SnapshotManifest) -> pl.LazyFrame:
+    """Rows of a snapshot that is kept in parts."""
+    base = scan_or_empty(store, verified(store, manifest.base).key, SNAPSHOT)
+    if manifest.later is None:
+        return base
+    later = scan_or_empty(store, verified(store, manifest.later).key, SNAPSHOT)
+    return pl.concat([base.join(later.select(ID), on=ID, how="anti", maintain_order="left"), later])
 
 
 def snapshot_rows(store: LocalStore, key: str | None) -> pl.DataFrame:
     """What Meta acknowledged, however it is kept."""
-    if key is None or not is_manifest(key):
-        return read_or_empty(store, key, SNAPSHOT)
-    manifest = read_snapshot_manifest(store, key)
-    base = read_or_empty(store, verified(store, manifest.base).key, SNAPSHOT)
-    if manifest.later is None:
-        return base
-    later = read_or_empty(store, verified(store, manifest.later).key, SNAPSHOT)
-    return pl.concat([base.join(later.select(ID), on=ID, how="anti", maintain_order="left"), later])
+    with reading():
+        return scan_snapshot(store, key).collect()
 
 
 def in_partition(table: pl.DataFrame, index: int) -> pl.DataFrame:
     return table.with_columns(pl.lit(index, dtype=pl.UInt16).alias(PARTITION))
 
 
-def payload_of(store: LocalStore, document: Partition) -> pl.DataFrame:
-    """Rows of the last accepted full send."""
-    return no_payload() if document.payload is None else read_table(store, document.payload)
-
-
-def no_payload() -> pl.DataFrame:
+def no_texts() -> pl.DataFrame:
+    """Complete rows, where there are none."""
     return pl.DataFrame(schema={ID: pl.String, "_group_hash": pl.UInt64, "_static_hash": pl.UInt64})
 
 

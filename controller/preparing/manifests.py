@@ -3,6 +3,7 @@
     rows      the accepted rows of a read: tables of a base, later tables, fingerprints
     snapshot  what Meta acknowledged of one partition: a base and what changed since
     open      the rows that were not at rest when they were compared last
+    sent      complete rows of a file, or kept ones: which rows, and the tables that hold their texts
 
 A part is checked when it is read for the first time in a process: one that is missing, or is not what was written, is
 a lost snapshot. Small states have no manifest; their keys name the table itself.
@@ -111,6 +112,21 @@ class SnapshotManifest:
         return found + ([self.open.table] if self.open else [])
 
 
+@dataclass(frozen=True, slots=True)
+class SentManifest:
+    """Complete rows that were sent or are kept, without a copy of their texts."""
+
+    index: Part
+    """One row per id; `_table` is the number of the table that holds its texts."""
+    tables: tuple[Part, ...] = ()
+    columns: tuple[str, ...] = ()
+    """Of the file that said these rows."""
+
+    @property
+    def parts(self) -> list[Part]:
+        return [self.index, *self.tables]
+
+
 def part_of(store: LocalStore, key: str, rows: int = 0) -> Part:
     """Describe an object that was just written."""
     path = store.path(key)
@@ -146,7 +162,7 @@ def manifest_key(prefix: str, kind: str, part: str) -> str:
     return f"{prefix}/{kind}-v{FORMAT}-{part}{SUFFIX}"
 
 
-def write_manifest(store: LocalStore, key: str, manifest: RowsManifest | SnapshotManifest) -> str:
+def write_manifest(store: LocalStore, key: str, manifest: RowsManifest | SnapshotManifest | SentManifest) -> str:
     document = asdict(manifest) | {"format": FORMAT, "parts": [each.key for each in manifest.parts]}
     store.write(key, json.dumps(document, separators=(",", ":"), sort_keys=True).encode())
     return key
@@ -183,6 +199,14 @@ def read_snapshot_manifest(store: LocalStore, key: str) -> SnapshotManifest:
     document = _document(store, key)
     try:
         return SnapshotManifest(Part(**document["base"]), _part(document["later"]), _open(document["open"]))
+    except (KeyError, TypeError) as error:
+        raise lost(f"{key} in the store cannot be read") from error
+
+
+def read_sent_manifest(store: LocalStore, key: str) -> SentManifest:
+    document = _document(store, key)
+    try:
+        return SentManifest(Part(**document["index"]), _parts(document["tables"]), tuple(document["columns"]))
     except (KeyError, TypeError) as error:
         raise lost(f"{key} in the store cannot be read") from error
 

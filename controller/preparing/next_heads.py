@@ -4,16 +4,19 @@ A batch changes few rows of a snapshot: they are written beside its base until t
 is carried on, so that the next step need not compare everything.
 """
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import polars as pl
 
 from controller.ports.preparing import AcknowledgeRequest, Partition, Pending
-from controller.preparing.comparing import Inputs, all_inputs, compared, keep_open, open_inputs
+from controller.preparing.comparing import Inputs, compared, keep_open, open_inputs
 from controller.preparing.context import Context
-from controller.preparing.heads import departures_of, in_partition, policy_of, snapshot_rows
+from controller.preparing.heads import departures_of, in_partition, policy_of, scan_parts, snapshot_rows
 from controller.preparing.manifests import (
+    Part,
     SnapshotManifest,
     is_manifest,
     manifest_key,
@@ -24,6 +27,8 @@ from controller.preparing.manifests import (
     write_manifest,
 )
 from controller.preparing.objects import existing, read_or_empty, rows_in, table_key, write_table
+from controller.preparing.ranges import compared_all, ranges, sides_of
+from controller.preparing.slicing import Scratch
 from controller.products.fields import ID
 from controller.products.open_rows import Sides, without
 from controller.products.partition import PARTITION
@@ -35,6 +40,7 @@ LATER_SHARE_MAX = 0.25
 BASE_ROWS_MIN = 5_000
 """Smaller snapshots are written anew each time."""
 _KEY = (ID, PARTITION)
+_NOTHING = {"snapshot": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +49,10 @@ class Change:
 
     before: Partition
     payload: str | None
-    rows: pl.DataFrame | None
-    """Rows of the next snapshot: all of them, or those that were sent."""
-    whole: bool
+    rows: pl.DataFrame | None = None
+    """Rows of the next snapshot that were sent, where the others stay as they are."""
+    whole: Part | None = None
+    """All of the next snapshot."""
 
 
 def snapshot_rows_of(store: LocalStore, key: str | None, ids: pl.DataFrame) -> pl.DataFrame:
@@ -67,7 +74,7 @@ def snapshot_rows_of(store: LocalStore, key: str | None, ids: pl.DataFrame) -> p
 
 
 def published(
-    request: AcknowledgeRequest, context: Context, changes: Sequence[Change]
+    request: AcknowledgeRequest, context: Context, changes: Sequence[Change], slice_rows: int
 ) -> tuple[list[Partition], tuple[Pending, ...]]:
     """Write the next heads, and count what is pending then."""
     store = context.store
@@ -80,22 +87,36 @@ def published(
     keeps = manifest is not None
     following = [_head(request, each, parts[each.before.index], keeps=keeps) for each in changes]
     inputs = _carried(known, changes) if known is not None else None
-    if inputs is None:
-        inputs = _all(request, store, changes)
-    found = compared(
-        inputs,
-        departures_of(store, request.refresh),
-        following,
-        policy_of(request.guard),
-        request.now,
-        keep_open=keeps,
-    )
+    departures, policy = departures_of(store, request.refresh), policy_of(request.guard)
+    if inputs is not None:
+        found = compared(inputs, departures, following, policy, request.now, keep_open=keeps)
+    else:
+        with tempfile.TemporaryDirectory(prefix="acknowledge-", dir=store.spool_directory()) as name:
+            pieces = _everything(request, store, following, parts, Scratch(Path(name)), slice_rows)
+            found = compared_all(pieces, departures, following, policy, request.now, keep_open=keeps)
     kept = keep_open(context, request.prefix, found, manifest.identity, following) if manifest is not None else None
     for document in following:
         part = parts[document.index]
         if part is not None and document.snapshot is not None and is_manifest(document.snapshot):
             write_manifest(store, document.snapshot, replace(part, open=kept))
     return following, found.pending
+
+
+def _everything(
+    request: AcknowledgeRequest,
+    store: LocalStore,
+    following: Sequence[Partition],
+    parts: Mapping[int, SnapshotManifest | None],
+    scratch: Scratch,
+    slice_rows: int,
+) -> Iterator[Sides]:
+    """Both sides as a whole, with the snapshots as they will be."""
+    for document in following:
+        part = parts[document.index]
+        tables = sides_of(store, request.refresh, document if part is None else document.model_copy(update=_NOTHING))
+        if part is not None:
+            tables["snapshot"] = scan_parts(store, part)
+        yield from ranges(tables, document.index, scratch, slice_rows)
 
 
 def _head(request: AcknowledgeRequest, change: Change, part: SnapshotManifest | None, *, keeps: bool) -> Partition:
@@ -109,12 +130,11 @@ def _head(request: AcknowledgeRequest, change: Change, part: SnapshotManifest | 
 
 def _written(request: AcknowledgeRequest, store: LocalStore, change: Change) -> SnapshotManifest | None:
     """Write the rows of a snapshot that changed; None where none did."""
+    if change.whole is not None:
+        return SnapshotManifest(change.whole)
     if change.rows is None:
         return None
     key = table_key(request.prefix, Kind.SNAPSHOT, f"{change.before.index:03}")
-    if change.whole:
-        write_table(store, key, change.rows)
-        return SnapshotManifest(part_of(store, key, change.rows.height))
     base, later = None, pl.DataFrame(schema=SNAPSHOT)
     named = change.before.snapshot
     if named is not None and is_manifest(named):
@@ -131,20 +151,6 @@ def _written(request: AcknowledgeRequest, store: LocalStore, change: Change) -> 
         return SnapshotManifest(part_of(store, key, whole.height))
     write_table(store, key, merged)
     return SnapshotManifest(base, part_of(store, key, merged.height))
-
-
-def _all(request: AcknowledgeRequest, store: LocalStore, changes: Sequence[Change]) -> Inputs:
-    """Both sides as a whole, with the snapshots as they will be."""
-    later = [each.before.model_copy(update={"payload": each.payload}) for each in changes]
-    inputs = all_inputs(store, request.refresh, later)
-    sides = inputs.sides
-    changed = [in_partition(each.rows, each.before.index) for each in changes if each.rows is not None]
-    if not changed:
-        return inputs
-    rows = pl.concat(changed)
-    whole = [each.before.index for each in changes if each.whole]
-    others = sides.snapshot.filter(~pl.col(PARTITION).is_in(whole)).join(rows, on=_KEY, how="anti")
-    return Inputs(Sides(sides.desired, pl.concat([others, rows]), sides.payload_ids), {})
 
 
 def _carried(known: Inputs, changes: Sequence[Change]) -> Inputs | None:

@@ -67,7 +67,22 @@ def sink_table(store: LocalStore, key: str, rows: pl.LazyFrame, rows_expected: i
 
 
 def scan_table(store: LocalStore, key: str) -> pl.LazyFrame:
-    return pl.scan_parquet(existing(store, key), glob=False)
+    """Open a table; its schema is read at once."""
+    table = pl.scan_parquet(existing(store, key), glob=False)
+    try:
+        table.collect_schema()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(key, error) from error
+    return table
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Take a table that cannot be read, while it is used, for a lost one."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        raise lost("a table in the store cannot be read") from error
 
 
 @contextlib.contextmanager
@@ -115,6 +130,17 @@ def read_or_empty(store: LocalStore, key: str | None, schema: pl.Schema) -> pl.D
     if key is None:
         return pl.DataFrame(schema=schema)
     return conform(read_table(store, key, list(schema)), schema)
+
+
+def scan_or_empty(store: LocalStore, key: str | None, schema: pl.Schema) -> pl.LazyFrame:
+    """Do as `read_or_empty` does, not yet read."""
+    if key is None:
+        return pl.LazyFrame(schema=schema)
+    table = scan_table(store, key)
+    present = table.collect_schema()
+    return table.select(
+        (pl.col(name) if name in present else pl.lit(None)).cast(dtype).alias(name) for name, dtype in schema.items()
+    )
 
 
 def existing(store: LocalStore, key: str) -> Path:

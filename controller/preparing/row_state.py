@@ -19,6 +19,7 @@ from controller.preparing.arrays import prints_key, read_prints, write_prints
 from controller.preparing.context import Context
 from controller.preparing.manifests import (
     BaseTable,
+    Part,
     RowsManifest,
     manifest_of,
     part_of,
@@ -164,26 +165,37 @@ def keep_increment(
     return RowState(following, Rows(rows.base, delta, dead))
 
 
-def scan_partition(
-    store: LocalStore, manifest: RowsManifest, index: int, state: RowState | None = None
-) -> pl.LazyFrame:
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """One table, and those of its rows that stand in a partition."""
+
+    part: Part
+    rows: pl.LazyFrame
+
+
+def scan_partition(store: LocalStore, manifest: RowsManifest, index: int) -> pl.LazyFrame:
     """Rows of one partition with their texts."""
-    base = next((each.part for each in manifest.tables if each.index == index), None)
-    frames = [scan_table(store, verified(store, base).key)] if base is not None else []
+    return pl.concat([each.rows for each in _texts(store, manifest, index)], how="diagonal")
+
+
+def _texts(store: LocalStore, manifest: RowsManifest, index: int) -> list[Texts]:
+    found = [
+        Texts(each.part, scan_table(store, verified(store, each.part).key))
+        for each in manifest.tables
+        if each.index == index
+    ]
     if manifest.later_prints is None:
-        return frames[0]
-    state = state or load(store, manifest)
-    rows = state.rows
+        return found
+    rows = load(store, manifest).rows
     gone = pl.LazyFrame({ID: [row[0] for row in rows.base.values(rows.dead.astype(np.int32))]}, schema={ID: pl.String})
-    found = [frame.join(gone, on=ID, how="anti", maintain_order="left") for frame in frames]
+    found = [Texts(each.part, each.rows.join(gone, on=ID, how="anti", maintain_order="left")) for each in found]
     assert rows.delta is not None
-    edge = rows.base.rows
-    current = rows.narrow(np.arange(edge, rows.size, dtype=np.int32)).filter(pl.col(PARTITION) == index)
+    current = rows.narrow(np.arange(rows.base.rows, rows.size, dtype=np.int32)).filter(pl.col(PARTITION) == index)
     for number, part in enumerate(manifest.later, start=1):
         mine = current.lazy().filter(pl.col(PART) == number).select(ID)
         table = scan_table(store, verified(store, part).key).drop(PARTITION)
-        found.append(table.join(mine, on=ID, how="semi", maintain_order="left"))
-    return pl.concat(found, how="diagonal")
+        found.append(Texts(part, table.join(mine, on=ID, how="semi", maintain_order="left")))
+    return found
 
 
 def desired_of(store: LocalStore, head: RefreshHead, index: int) -> pl.LazyFrame | None:
@@ -193,3 +205,12 @@ def desired_of(store: LocalStore, head: RefreshHead, index: int) -> pl.LazyFrame
         return scan_partition(store, manifest, index)
     key = next((each.desired for each in head.partitions if each.index == index), None)
     return scan_table(store, key) if key is not None else None
+
+
+def texts_of(store: LocalStore, head: RefreshHead, index: int) -> list[Texts]:
+    """The tables behind the rows of one partition that the refresh knows, first the base."""
+    manifest = manifest_of(store, head)
+    if manifest is not None:
+        return _texts(store, manifest, index)
+    (named,) = (each for each in head.partitions if each.index == index)
+    return [Texts(part_of(store, named.desired, named.rows), scan_table(store, named.desired))]

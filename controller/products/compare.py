@@ -15,6 +15,7 @@ from controller.products.fingerprints import row_hash
 from controller.products.partition import PARTITION
 from controller.products.tables import Leaving, Stage, State, known
 
+BLOCKED = pl.col("blocked")
 PRICED = ("price", "sale_price", "sale_price_effective_date")
 """Fields that stay together when a price is held."""
 REPEAT_AFTER = timedelta(hours=24)
@@ -109,41 +110,55 @@ def as_counts(found: pl.DataFrame) -> dict[int, Counts]:
 
 
 def counted(compared: pl.LazyFrame) -> pl.LazyFrame:
+    return _without_blocked(tallied(compared))
+
+
+def summed(tallies: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Put tallies of several pieces of the same partitions together, as `counted` has them."""
+    rows = pl.concat(tallies).group_by(PARTITION, maintain_order=True).agg(pl.exclude("blocked").sum(), BLOCKED.any())
+    return _without_blocked(rows.lazy()).collect()
+
+
+def tallied(compared: pl.LazyFrame) -> pl.LazyFrame:
+    """Count per partition, in this piece of it."""
     waiting = pl.col("untested") & ~pl.col("drop") & ~_substitutable() & pl.col("answered")
-    return (
-        compared.group_by(PARTITION, maintain_order=True)
-        .agg(
-            creations=pl.col("creation").sum(),
-            volatile=any_pending(VOLATILE).sum(),
-            static=pl.col("static_pending").sum(),
-            deletions=pl.col("drop").sum(),
-            kept_missing=_kept_missing().sum(),
-            items_at_meta=pl.col("at_meta").sum(),
-            blocked=(_kept_missing() | pl.col("uncleared") | waiting).any(),
-            **{state.lower(): (pl.col("state") == state).sum() for state in State},
-        )
-        .with_columns(deletions=pl.when("blocked").then(0).otherwise(pl.col("deletions")))
-        .drop("blocked")
+    return compared.group_by(PARTITION, maintain_order=True).agg(
+        creations=pl.col("creation").sum(),
+        volatile=any_pending(VOLATILE).sum(),
+        static=pl.col("static_pending").sum(),
+        deletions=pl.col("drop").sum(),
+        kept_missing=_kept_missing().sum(),
+        items_at_meta=pl.col("at_meta").sum(),
+        blocked=(_kept_missing() | pl.col("uncleared") | waiting).any(),
+        **{state.lower(): (pl.col("state") == state).sum() for state in State},
     )
+
+
+def _without_blocked(tallies: pl.LazyFrame) -> pl.LazyFrame:
+    return tallies.with_columns(deletions=pl.when(BLOCKED).then(0).otherwise(pl.col("deletions"))).drop("blocked")
 
 
 def any_pending(fields: Iterable[str]) -> pl.Expr:
     return pl.any_horizontal(pl.col(pending(name)) for name in fields)
 
 
-def full_send(compared: pl.DataFrame) -> FullSend:
-    """Decide whether a full send may delete.
+def full_send(compared: Iterable[pl.DataFrame]) -> FullSend:
+    """Decide whether a full send may delete, from all rows in however many pieces.
 
     What a replace does to an existing item whose row Meta refuses is not published; it may be deleted. So a send that
     may delete carries only rows that Meta accepted before, and changed rows travel as updates first.
     """
-    seen = compared.select(
-        kept_missing=_kept_missing().any(),
-        uncleared=pl.col("uncleared").any(),
-        untested=(pl.col("untested") & ~pl.col("drop")).any(),
-        stuck=(pl.col("untested") & ~pl.col("drop") & ~_substitutable()).any(),
-        drops=pl.col("drop").any(),
-    ).row(0, named=True)
+    looks = [
+        rows.select(
+            kept_missing=_kept_missing().any(),
+            uncleared=pl.col("uncleared").any(),
+            untested=(pl.col("untested") & ~pl.col("drop")).any(),
+            stuck=(pl.col("untested") & ~pl.col("drop") & ~_substitutable()).any(),
+            drops=pl.col("drop").any(),
+        )
+        for rows in compared
+    ]
+    seen = pl.concat(looks).select(pl.all().any()).row(0, named=True)
     if seen["kept_missing"]:
         return FullSend("KeptRowMissing", substitute=False)
     if seen["uncleared"]:

@@ -4,7 +4,6 @@ Bytes are a function of the rows and their order: fixed columns, sorted by id in
 as the rows are stored.
 """
 
-import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,80 +21,102 @@ BATCH_HEAD = b'{"item_type":"PRODUCT_ITEM","allow_upsert":false,"requests":['
 BATCH_TAIL = b"]}"
 
 
+ALTERED = "_altered"
+"""Column of source rows that go out with other volatile values than the source has."""
+
+
 @dataclass(frozen=True, slots=True)
 class FullPlan:
-    """What a full send says of which ids, and the ids that it leaves out. `head` lacks the fields behind the values."""
+    """What a full send says of which ids, and the ids that it leaves out."""
 
-    head: pl.DataFrame
+    source: pl.DataFrame
+    """A `sent` table of the rows that the source has, with `_altered`."""
+    kept: pl.DataFrame
+    """The same of rows that come from the last accepted send; what only their texts tell is missing."""
     deletes: pl.DataFrame
     created: pl.DataFrame
     changed: pl.DataFrame
-    needs_payload: pl.DataFrame
-    """Ids whose complete row has to come from the last accepted send."""
 
 
 def plan_full(compared: pl.DataFrame, how: FullSend, sequence: int) -> FullPlan:
     """Choose for every id of a full send where its row comes from, and the volatile values to be sent."""
     stays = compared.filter((pl.col("in_source") | pl.col("at_meta")) & ~pl.col("drop"))
     swapped = pl.col("untested") if how.substitute else pl.lit(value=False)
-    head = stays.select(
-        ID,
-        *(pl.when(swapped).then(pl.col(acknowledged(name))).otherwise(pl.col(name)).alias(name) for name in VOLATILE),
-        PARTITION,
-        _full=pl.lit(value=True),
-        _volatile=pl.lit(ALL_VOLATILE, dtype=pl.UInt8),
-        _kept=~pl.col("in_source") | swapped,
-        _created=~pl.col("at_meta"),
-        _sequence=pl.when(pl.col("in_source") & ~swapped).then(pl.lit(sequence)).otherwise(pl.col("sequence")),
-        _row_hash="_row_hash",
-        _swapped=swapped,
-    )
-    in_file = pl.col("in_source") | pl.col("has_payload")
+    kept = ~pl.col("in_source") | swapped
+    source = stays.filter(~kept)
     differs = any_pending(VOLATILE) | pl.col("static_pending")
-    changed = stays.filter(pl.col("at_meta") & in_file & ~swapped & differs)
+    in_file = pl.col("in_source") | pl.col("has_payload")
     return FullPlan(
-        head=head,
+        source=source.select(
+            *_sent(_kept=pl.lit(value=False), _sequence=pl.lit(sequence), _static_hash=pl.col("source_static")),
+            (pl.col("held_sellable") | pl.col("held_price")).alias(ALTERED),
+        ),
+        kept=_kept_rows(stays.filter(kept), swapped),
         deletes=compared.filter(pl.col("drop") & (pl.lit(how.update_only_reason is None))).select(ID).sort(ID),
         created=stays.filter(~pl.col("at_meta")).select(ID),
-        changed=changed.select(ID),
-        needs_payload=head.filter("_kept").select(ID),
+        changed=stays.filter(pl.col("at_meta") & in_file & ~swapped & differs).select(ID),
     )
 
 
-def complete(plan: FullPlan, desired: pl.LazyFrame, payload: pl.LazyFrame) -> pl.LazyFrame:
-    """Fill up every row with the fields that only full sends carry: a `sent` table with all of them.
-
-    The rows keep the order in which they are stored. A kept row that is missing leaves no row at all.
-    """
-    fields = in_order({*desired.collect_schema(), *payload.collect_schema()})
-    rows = _filled(plan.head.filter(~pl.col("_kept")), desired, fields)
-    if plan.needs_payload.height:
-        kept = _filled(plan.head.filter("_kept"), payload, fields).with_columns(
-            _row_hash=pl.when("_swapped").then(row_hash(pl.col("_static_hash"))).otherwise(pl.col("_row_hash"))
-        )
-        rows = pl.concat([rows, kept])
-    return rows.drop("_swapped")
+def _kept_rows(rows: pl.DataFrame, swapped: pl.Expr) -> pl.DataFrame:
+    """Rows that are taken from the last accepted send, with the values that Meta has where they are swapped."""
+    marked = rows.with_columns(_swapped=swapped)
+    values = {name: pl.when("_swapped").then(pl.col(acknowledged(name))).otherwise(pl.col(name)) for name in VOLATILE}
+    own = {**values, "_kept": pl.lit(value=True), "_sequence": pl.col("sequence"), "_static_hash": pl.lit(None)}
+    return marked.select(*_sent(**own), "_swapped")
 
 
-def _filled(head: pl.DataFrame, source: pl.LazyFrame, fields: Sequence[str]) -> pl.LazyFrame:
-    present = source.collect_schema()
+def _sent(**own: pl.Expr) -> list[pl.Expr]:
+    """Columns of a `sent` table for compared rows that go out as a whole."""
+    columns = {
+        "_full": pl.lit(value=True),
+        "_volatile": pl.lit(ALL_VOLATILE),
+        "_created": ~pl.col("at_meta"),
+        **own,
+    }
+    return [columns.get(name, pl.col(name)).cast(dtype).alias(name) for name, dtype in SENT.items()]
+
+
+def fields_of(columns: Iterable[str]) -> list[str]:
+    """Columns of a full send's file: every field of any table that it takes rows from, and all volatile ones."""
+    return in_order({*columns, ID, *VOLATILE})
+
+
+def source_rows(
+    texts: pl.LazyFrame, fields: Sequence[str], altered: pl.DataFrame, left_out: pl.DataFrame
+) -> pl.LazyFrame:
+    """Rows of a file in the order in which they are stored, with `altered` volatile values, without some ids."""
+    rows = _with_fields(texts, fields)
+    if left_out.height:
+        rows = rows.join(left_out.lazy().select(ID), on=ID, how="anti", maintain_order="left")
+    if not altered.height:
+        return rows
+    other = altered.lazy().select(
+        ID, *(pl.col(name).alias(acknowledged(name)) for name in VOLATILE), pl.lit(value=True).alias(ALTERED)
+    )
+    return rows.join(other, on=ID, how="left", maintain_order="left").select(
+        pl.when(ALTERED).then(pl.col(acknowledged(name))).otherwise(pl.col(name)).alias(name)
+        if name in VOLATILE
+        else pl.col(name)
+        for name in fields
+    )
+
+
+def kept_rows(kept: pl.DataFrame, texts: pl.LazyFrame, fields: Sequence[str]) -> pl.DataFrame:
+    """Fill kept rows up with their texts: `fields` and a `sent` table. A row that is missing leaves no row at all."""
     static = [name for name in fields if name != ID and name not in VOLATILE]
-    side = source.select(
-        ID,
-        *(pl.col(name) if name in present else pl.lit(None, dtype=pl.String).alias(name) for name in static),
-        "_group_hash",
-        "_static_hash",
+    side = _with_fields(texts, [ID, *static], "_group_hash", "_static_hash")
+    head = kept.drop("_group_hash", "_static_hash").lazy()
+    rows = side.join(head, on=ID, how="inner", maintain_order="left").with_columns(
+        _row_hash=pl.when("_swapped").then(row_hash(pl.col("_static_hash"))).otherwise(pl.col("_row_hash"))
     )
-    joined = side.join(head.lazy(), on=ID, how="inner", maintain_order="left")
-    return joined.select(*fields, *(name for name in SENT if name.startswith("_")), "_swapped")
+    return rows.select(*fields, *(name for name in SENT if name.startswith("_"))).collect().sort(ID)
 
 
-def csv_of(slices: Iterable[pl.DataFrame]) -> Iterator[bytes]:
-    """Write slices of a `sent` table as CSV."""
-    for number, rows in enumerate(slices):
-        buffer = io.BytesIO()
-        rows.select(in_order(rows.columns)).write_csv(buffer, include_header=number == 0)
-        yield buffer.getvalue()
+def _with_fields(texts: pl.LazyFrame, fields: Sequence[str], *more: str) -> pl.LazyFrame:
+    present = texts.collect_schema()
+    filled = (pl.col(name) if name in present else pl.lit(None, dtype=pl.String).alias(name) for name in fields)
+    return texts.select(*filled, *more)
 
 
 def batch_rows(compared: pl.LazyFrame, fields: Sequence[str], sequence: int) -> pl.DataFrame:

@@ -25,7 +25,7 @@ FETCH_WINDOW = timedelta(hours=1)
 """Longest time in which a reader may still hold a name that is no longer in the ledger."""
 EPOCHS_KEPT = 2
 KEYS_PER_DELETE = 500
-MANIFEST = re.compile(r"(rows|snapshot)-v\d+-[^/]*\.json")
+MANIFEST = re.compile(r"(rows|snapshot|sent|payload)-v\d+-[^/]*\.json")
 """Names of objects that are made of several (controller.preparing.manifests writes them)."""
 
 

@@ -1,0 +1,211 @@
+"""A full send: one file with every row that must stay, and the index of what it says.
+
+What is decided is decided on narrow columns, range by range of ids. The texts go straight from the tables of the read
+into the file; they are copied nowhere. Rows of small files are sorted by id, those of large ones keep the order in
+which they are stored: the bytes are a function of what is stored, not of blocks, ranges or threads.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from controller.ports.preparing import EncodeRequest, EncodeResult, PayloadFile, PlanCounts
+from controller.preparing.bodies import Tally, digest_of, write_csv
+from controller.preparing.context import Context
+from controller.preparing.heads import departures_of, no_texts, policy_of
+from controller.preparing.kept import NUMBER, TABLE, columns, kept, texts
+from controller.preparing.manifests import Part, SentManifest, manifest_key, part_of, write_manifest
+from controller.preparing.objects import EAGER_ROWS_MAX, reading, sink_table, table_key, write_table
+from controller.preparing.ranges import compared, ranges, sides_of
+from controller.preparing.row_state import Texts, texts_of
+from controller.preparing.slicing import SLICE_ROWS, Scratch
+from controller.products import encode
+from controller.products.compare import FullSend, full_send
+from controller.products.encode import ALTERED, FullPlan
+from controller.products.fields import ID, VOLATILE
+from controller.products.tables import DELETES, SENT, Kind, empty
+
+REQUESTED = "Requested"
+
+
+def encode_full(request: EncodeRequest, context: Context, slice_rows: int = SLICE_ROWS) -> EncodeResult:
+    """Write the file of one partition, or say that its feed has to go."""
+    (document,) = request.partitions
+    sources = texts_of(context.store, request.refresh, document.index)
+    with tempfile.TemporaryDirectory(prefix="encode-", dir=context.store.spool_directory()) as name:
+        scratch = Scratch(Path(name))
+        pieces = _compared(request, context, scratch, slice_rows)
+        how = _how(request, full_send(each.collect() for each in pieces))
+        plan = _Plan()
+        for each in pieces:
+            plan.add(encode.plan_full(each.collect(), how, request.refresh.sequence), scratch, last=len(pieces) == 1)
+        del pieces
+        if not plan.rows:
+            return _removal(request, context, plan)
+        return _written(request, context, sources, plan, how)
+
+
+def _how(request: EncodeRequest, decided: FullSend) -> FullSend:
+    if decided.update_only_reason is None and request.update_only:
+        return FullSend(REQUESTED, substitute=False)
+    return decided
+
+
+def _compared(request: EncodeRequest, context: Context, scratch: Scratch, slice_rows: int) -> list[pl.LazyFrame]:
+    """Compare both sides of the partition; what does not fit into memory waits on the disk."""
+    (document,) = request.partitions
+    departures = departures_of(context.store, request.refresh)
+    policy = policy_of(request.guard)
+    found: list[pl.LazyFrame] = []
+    waiting: pl.DataFrame | None = None
+    for sides in ranges(sides_of(context.store, request.refresh, document), document.index, scratch, slice_rows):
+        if waiting is not None:
+            found.append(scratch.put_by(waiting))
+        waiting = compared(sides, departures, policy, request.now).collect()
+    assert waiting is not None
+    return [*found, scratch.put_by(waiting) if found else waiting.lazy()]
+
+
+class _Plan:
+    """What a full send says, gathered from range after range. Only what differs from the source stays in memory."""
+
+    def __init__(self) -> None:
+        self.source: list[pl.LazyFrame] = []
+        """Narrow rows of the source, by id."""
+        self.source_rows = 0
+        self.kept = pl.DataFrame()
+        self.deletes = empty(DELETES)
+        self.altered = pl.DataFrame()
+        self.created = Tally()
+        self.changed = Tally()
+
+    @property
+    def rows(self) -> int:
+        return self.source_rows + self.kept.height
+
+    def add(self, plan: FullPlan, scratch: Scratch, *, last: bool) -> None:
+        """Take the next range. The `last` one need not wait on the disk."""
+        source = plan.source.drop(ALTERED).sort(ID)
+        self.source.append(source.lazy() if last else scratch.put_by(source))
+        self.source_rows += source.height
+        self.kept = _with(self.kept, plan.kept)
+        self.deletes = _with(self.deletes, plan.deletes)
+        self.altered = _with(self.altered, plan.source.filter(ALTERED).select(ID, *VOLATILE))
+        self.created.add(plan.created)
+        self.changed.add(plan.changed)
+
+
+def _with(before: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([before, more]) if before.width else more
+
+
+def _written(
+    request: EncodeRequest, context: Context, sources: Sequence[Texts], plan: _Plan, how: FullSend
+) -> EncodeResult:
+    (document,) = request.partitions
+    part = f"{document.index:03}"
+    file = _write_file(request, context, sources, plan)
+    if not file.rows:
+        return EncodeResult()
+    deletes = None
+    if plan.deletes.height:
+        deletes = write_table(context.store, table_key(request.prefix, Kind.DELETES, part), plan.deletes)
+    counts = PlanCounts(
+        create=plan.created.count,
+        update=plan.changed.count,
+        delete=plan.deletes.height,
+        unchanged=file.rows - plan.created.count - plan.changed.count,
+        sample_create=plan.created.sample,
+        sample_update=plan.changed.sample,
+        sample_delete=Tally.of(plan.deletes).sample,
+    )
+    return EncodeResult(
+        files=(file,),
+        plan=counts,
+        digest=digest_of([file.sha256]),
+        update_only=how.update_only_reason is not None,
+        update_only_reason=how.update_only_reason,
+        deletes=deletes,
+    )
+
+
+def _write_file(request: EncodeRequest, context: Context, sources: Sequence[Texts], plan: _Plan) -> PayloadFile:
+    """Write the file, and the index of what it says."""
+    (document,) = request.partitions
+    store = context.store
+    before = kept(store, document.payload)
+    own = pl.concat([each.rows for each in sources], how="diagonal")
+    # A field that no row has any more is a column without values: an update clears only what it names.
+    fields = encode.fields_of({*own.collect_schema(), *columns(store, before)})
+    old = texts(store, before, plan.kept)
+    with reading():
+        again = encode.kept_rows(plan.kept, pl.concat(old, how="diagonal") if old else no_texts().lazy(), fields)
+    swapped = again.clear() if not plan.kept.height else plan.kept.filter("_swapped")
+    rows = [encode.source_rows(own, fields, plan.altered, swapped), again.lazy().select(fields)]
+    total = plan.source_rows + again.height
+    whole = pl.concat(rows)
+    key = f"{request.prefix}/payload-{document.index:03}.csv.gz"
+    file = write_csv(store, key, whole.sort(ID) if total <= EAGER_ROWS_MAX else whole, request.limits, document.index)
+    sent = _write_index(request, context, sources, plan, again, fields)
+    return PayloadFile(
+        key=key, bytes=file.size, sha256=file.sha256, rows=total, partitions=(document.index,), sent=sent
+    )
+
+
+def _write_index(
+    request: EncodeRequest,
+    context: Context,
+    sources: Sequence[Texts],
+    plan: _Plan,
+    again: pl.DataFrame,
+    fields: Sequence[str],
+) -> str:
+    """Say which rows the file has, and which table holds the texts of each."""
+    (document,) = request.partitions
+    store, part = context.store, f"{document.index:03}"
+    tables: list[Part] = [sources[0].part]
+    index = pl.concat(plan.source)
+    with reading():
+        later = [(each.part, each.rows.select(ID).collect()) for each in sources[1:]]
+    numbers = []
+    for table, ids in later:
+        if ids.height:
+            numbers.append(ids.with_columns(pl.lit(len(tables), dtype=NUMBER).alias(TABLE)))
+            tables.append(table)
+    if numbers:
+        index = index.join(pl.concat(numbers).lazy(), on=ID, how="left", maintain_order="left")
+        index = index.with_columns(pl.col(TABLE).fill_null(0))
+    else:
+        index = index.with_columns(pl.lit(0, dtype=NUMBER).alias(TABLE))
+    if again.height:
+        copied = write_table(store, table_key(request.prefix, Kind.SENT, f"{part}-kept"), again)
+        own = again.lazy().select(*SENT, pl.lit(len(tables), dtype=NUMBER).alias(TABLE))
+        index = pl.concat([index.select(*SENT, TABLE), own])
+        tables.append(part_of(store, copied, again.height))
+    total = plan.source_rows + again.height
+    key = sink_table(store, table_key(request.prefix, Kind.SENT, part), index, total)
+    manifest = SentManifest(part_of(store, key, total), tuple(tables), tuple(fields))
+    return write_manifest(store, manifest_key(request.prefix, Kind.SENT.value, part), manifest)
+
+
+def _removal(request: EncodeRequest, context: Context, plan: _Plan) -> EncodeResult:
+    """Every item of the partition may go, and none stays."""
+    (document,) = request.partitions
+    if not plan.deletes.height:
+        return EncodeResult()
+    part = f"{document.index:03}"
+    sent = write_table(context.store, table_key(request.prefix, Kind.SENT, part), empty(SENT))
+    deletes = write_table(context.store, table_key(request.prefix, Kind.DELETES, part), plan.deletes)
+    nothing = PayloadFile(
+        key=deletes, bytes=0, sha256=hashlib.sha256().hexdigest(), rows=0, partitions=(document.index,), sent=sent
+    )
+    return EncodeResult(
+        files=(nothing,),
+        plan=PlanCounts(delete=plan.deletes.height, sample_delete=Tally.of(plan.deletes).sample),
+        digest=digest_of(plan.deletes.get_column(ID).sort()),
+        deletes=deletes,
+        removes_feed=True,
+    )
