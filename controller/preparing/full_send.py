@@ -7,26 +7,27 @@ which they are stored: the bytes are a function of what is stored, not of blocks
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from controller.ports.preparing import EncodeRequest, EncodeResult, PayloadFile, PlanCounts
 from controller.preparing.bodies import Tally, digest_of, write_csv
+from controller.preparing.comparing import open_inputs
 from controller.preparing.context import Context
-from controller.preparing.heads import departures_of, no_texts, policy_of
+from controller.preparing.heads import check_snapshot, departures_of, no_texts, policy_of
 from controller.preparing.kept import NUMBER, TABLE, columns, kept, texts
-from controller.preparing.manifests import Part, SentManifest, manifest_key, part_of, write_manifest
+from controller.preparing.manifests import Part, SentManifest, manifest_key, manifest_of, part_of, write_manifest
 from controller.preparing.objects import EAGER_ROWS_MAX, reading, sink_table, table_key, write_table
-from controller.preparing.ranges import compared, ranges, sides_of
+from controller.preparing.ranges import compared, ranges, sides_of, tables_of
 from controller.preparing.row_state import Texts, texts_of
-from controller.preparing.slicing import SLICE_ROWS, Scratch
+from controller.preparing.slicing import SLICE_ROWS, Scratch, Sliced
 from controller.products import encode
 from controller.products.compare import FullSend, full_send
 from controller.products.encode import ALTERED, FullPlan
 from controller.products.fields import ID, VOLATILE
-from controller.products.tables import DELETES, SENT, Kind, empty
+from controller.products.tables import DELETES, NARROW, SENT, Kind, empty
 
 REQUESTED = "Requested"
 
@@ -34,15 +35,21 @@ REQUESTED = "Requested"
 def encode_full(request: EncodeRequest, context: Context, slice_rows: int = SLICE_ROWS) -> EncodeResult:
     """Write the file of one partition, or say that its feed has to go."""
     (document,) = request.partitions
-    sources = texts_of(context.store, request.refresh, document.index)
-    with tempfile.TemporaryDirectory(prefix="encode-", dir=context.store.spool_directory()) as name:
+    store = context.store
+    sources = texts_of(store, request.refresh, document.index)
+    check_snapshot(store, document.snapshot)
+    open_ = open_inputs(store, manifest_of(store, request.refresh), request.partitions)
+    with tempfile.TemporaryDirectory(prefix="encode-", dir=store.spool_directory()) as name:
         scratch = Scratch(Path(name))
-        pieces = _compared(request, context, scratch, slice_rows)
+        tables = tables_of(open_.sides) if open_ is not None else sides_of(store, request.refresh, document)
+        pieces = _compared(request, context, tables, scratch, slice_rows)
         how = _how(request, full_send(each.collect() for each in pieces))
         plan = _Plan()
         for each in pieces:
             plan.add(encode.plan_full(each.collect(), how, request.refresh.sequence), scratch, last=len(pieces) == 1)
         del pieces
+        if open_ is not None:
+            _add_resting(request, sources, plan, open_.sides.desired, scratch, slice_rows)
         if not plan.rows:
             return _removal(request, context, plan)
         return _written(request, context, sources, plan, how)
@@ -54,19 +61,47 @@ def _how(request: EncodeRequest, decided: FullSend) -> FullSend:
     return decided
 
 
-def _compared(request: EncodeRequest, context: Context, scratch: Scratch, slice_rows: int) -> list[pl.LazyFrame]:
+def _compared(
+    request: EncodeRequest, context: Context, tables: Mapping[str, pl.LazyFrame], scratch: Scratch, slice_rows: int
+) -> list[pl.LazyFrame]:
     """Compare both sides of the partition; what does not fit into memory waits on the disk."""
     (document,) = request.partitions
     departures = departures_of(context.store, request.refresh)
     policy = policy_of(request.guard)
     found: list[pl.LazyFrame] = []
     waiting: pl.DataFrame | None = None
-    for sides in ranges(sides_of(context.store, request.refresh, document), document.index, scratch, slice_rows):
+    for sides in ranges(tables, document.index, scratch, slice_rows):
         if waiting is not None:
             found.append(scratch.put_by(waiting))
         waiting = compared(sides, departures, policy, request.now).collect()
     assert waiting is not None
     return [*found, scratch.put_by(waiting) if found else waiting.lazy()]
+
+
+def _add_resting(
+    request: EncodeRequest,
+    sources: Sequence[Texts],
+    plan: "_Plan",
+    open_: pl.DataFrame,
+    scratch: Scratch,
+    slice_rows: int,
+) -> None:
+    """Add the rows that are at rest: they go out as they are."""
+    (document,) = request.partitions
+    tables = {
+        "desired": pl.concat([each.rows.select(*NARROW) for each in sources]),
+        "open": open_.lazy().select(ID),
+        "said": pl.concat(plan.source),
+    }
+    found: list[pl.LazyFrame] = []
+    total = 0
+    pieces = Sliced(tables, scratch.directory("resting"), slice_rows)
+    for rows in pieces:
+        resting = rows["desired"].join(rows["open"], on=ID, how="anti", maintain_order="left")
+        whole = pl.concat([encode.resting_rows(resting, document.index, request.refresh.sequence), rows["said"]])
+        found.append(whole.sort(ID).lazy() if pieces.count == 1 else scratch.put_by(whole.sort(ID)))
+        total += whole.height
+    plan.source, plan.source_rows = found, total
 
 
 class _Plan:
@@ -137,22 +172,34 @@ def _write_file(request: EncodeRequest, context: Context, sources: Sequence[Text
     (document,) = request.partitions
     store = context.store
     before = kept(store, document.payload)
-    own = pl.concat([each.rows for each in sources], how="diagonal")
     # A field that no row has any more is a column without values: an update clears only what it names.
-    fields = encode.fields_of({*own.collect_schema(), *columns(store, before)})
+    fields = encode.fields_of(
+        {*(name for each in sources for name in each.table.collect_schema()), *columns(store, before)}
+    )
     old = texts(store, before, plan.kept)
     with reading():
         again = encode.kept_rows(plan.kept, pl.concat(old, how="diagonal") if old else no_texts().lazy(), fields)
     swapped = again.clear() if not plan.kept.height else plan.kept.filter("_swapped")
-    rows = [encode.source_rows(own, fields, plan.altered, swapped), again.lazy().select(fields)]
     total = plan.source_rows + again.height
-    whole = pl.concat(rows)
+    blocks = _blocks(sources, fields, plan.altered, swapped, again)
+    if total <= EAGER_ROWS_MAX:
+        blocks = iter([pl.concat(blocks).sort(ID)])
     key = f"{request.prefix}/payload-{document.index:03}.csv.gz"
-    file = write_csv(store, key, whole.sort(ID) if total <= EAGER_ROWS_MAX else whole, request.limits, document.index)
+    file = write_csv(store, key, blocks, fields, request.limits, document.index)
     sent = _write_index(request, context, sources, plan, again, fields)
     return PayloadFile(
         key=key, bytes=file.size, sha256=file.sha256, rows=total, partitions=(document.index,), sent=sent
     )
+
+
+def _blocks(
+    sources: Sequence[Texts], fields: Sequence[str], altered: pl.DataFrame, swapped: pl.DataFrame, again: pl.DataFrame
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows of the file: those of the source as they are stored, then those that are kept."""
+    for each in sources:
+        for block in each.blocks():
+            yield encode.source_rows(block.lazy(), fields, altered, swapped).collect()
+    yield again.select(fields)
 
 
 def _write_index(

@@ -51,6 +51,11 @@ def scan_parts(store: LocalStore, manifest: SnapshotManifest) -> pl.LazyFrame:
     return pl.concat([base.join(later.select(ID), on=ID, how="anti", maintain_order="left"), later])
 
 
+def check_snapshot(store: LocalStore, key: str | None) -> None:
+    """Refuse a lost snapshot where its rows are not read."""
+    scan_snapshot(store, key)
+
+
 def snapshot_rows(store: LocalStore, key: str | None) -> pl.DataFrame:
     """What Meta acknowledged, however it is kept."""
     with reading():

@@ -9,9 +9,12 @@ import hashlib
 import queue
 import threading
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from isal import isal_zlib
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 GZIP_LEVEL = 2
 """ISA-L: 12 % more bytes than zlib's default at a sixteenth of the time."""
@@ -19,12 +22,6 @@ GZIP_WINDOW_BITS = 31
 PIECE_BYTES = 1 << 20
 PIECES_WAITING_MAX = 8
 """More than Polars hands over at once, so that neither side waits for the other for long."""
-
-
-class _Buffer(Protocol):
-    """What Python's file objects take."""
-
-    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 
 class Packing:
@@ -62,7 +59,7 @@ class Packing:
         if self._error is not None:
             raise self._error
 
-    def write(self, text: _Buffer) -> int:
+    def write(self, text: "Buffer", /) -> int:
         """Take some text. Whatever became of the file meanwhile is said at the end."""
         view = memoryview(text)
         taken = 0

@@ -15,7 +15,7 @@ from controller.products.compare import DeparturePolicy, as_counts, at_rest, com
 from controller.products.fields import ID
 from controller.products.open_rows import AtRest, Sides, to_table
 from controller.products.partition import PARTITION
-from controller.products.tables import NARROW
+from controller.products.tables import NARROW, SNAPSHOT
 from controller.stores.local import LocalStore
 
 
@@ -26,6 +26,15 @@ def sides_of(store: LocalStore, refresh: RefreshHead | None, document: Partition
         "desired": desired.select(*NARROW) if desired is not None else pl.LazyFrame(schema=NARROW),
         "snapshot": scan_snapshot(store, document.snapshot),
         "payload": kept(store, document.payload).ids(),
+    }
+
+
+def tables_of(sides: Sides) -> dict[str, pl.LazyFrame]:
+    """Rows that are in memory, as `sides_of` has them."""
+    return {
+        "desired": sides.desired.lazy().select(*NARROW),
+        "snapshot": sides.snapshot.lazy().select(*SNAPSHOT),
+        "payload": sides.payload_ids.lazy().select(ID),
     }
 
 

@@ -6,7 +6,7 @@ manifest stands for the rows of every partition.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +25,7 @@ from controller.preparing.manifests import (
     part_of,
     verified,
 )
-from controller.preparing.objects import scan_table, table_key, write_table
+from controller.preparing.objects import ROW_GROUP_ROWS, reading, scan_table, table_key, write_table
 from controller.preparing.source_rows import Read, Whole, rules_of
 from controller.preparing.spill import ORDER
 from controller.preparing.walk import blocks
@@ -44,6 +44,9 @@ from controller.products.tables import NARROW, Kind
 from controller.sources.fetching import format_of
 from controller.stores.local import LocalStore
 
+BLOCK_BYTES = 16 << 20
+"""Packed bytes of the rows that are in memory at once while texts go through."""
+BLOCK_ROWS_MIN = 500
 _PRINTED = (*NARROW, PARTITION, RAW, MASK, PART)
 
 
@@ -170,7 +173,35 @@ class Texts:
     """One table, and those of its rows that stand in a partition."""
 
     part: Part
-    rows: pl.LazyFrame
+    table: pl.LazyFrame
+    gone: pl.DataFrame | None = None
+    """Ids whose rows stand elsewhere by now."""
+    only: pl.DataFrame | None = None
+    """Ids whose rows stand here; None where all others do."""
+
+    @property
+    def rows(self) -> pl.LazyFrame:
+        return self._standing(self.table)
+
+    def blocks(self) -> Iterator[pl.DataFrame]:
+        """Yield the rows in order, as many at once as fit into memory many times over."""
+        with reading():
+            height = int(self.table.select(pl.len()).collect().item())
+            step = _block_rows(self.part, height)
+            for start in range(0, height, step):
+                yield self._standing(self.table.slice(start, step)).collect()
+
+    def _standing(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        if self.gone is not None:
+            rows = rows.join(self.gone.lazy(), on=ID, how="anti", maintain_order="left")
+        if self.only is not None:
+            rows = rows.join(self.only.lazy(), on=ID, how="semi", maintain_order="left")
+        return rows
+
+
+def _block_rows(part: Part, height: int) -> int:
+    packed = max(part.bytes // max(height, 1), 1)
+    return max(min(BLOCK_BYTES // packed, ROW_GROUP_ROWS), BLOCK_ROWS_MIN)
 
 
 def scan_partition(store: LocalStore, manifest: RowsManifest, index: int) -> pl.LazyFrame:
@@ -179,22 +210,21 @@ def scan_partition(store: LocalStore, manifest: RowsManifest, index: int) -> pl.
 
 
 def _texts(store: LocalStore, manifest: RowsManifest, index: int) -> list[Texts]:
-    found = [
-        Texts(each.part, scan_table(store, verified(store, each.part).key))
-        for each in manifest.tables
-        if each.index == index
-    ]
+    base = [each.part for each in manifest.tables if each.index == index]
+    tables = [scan_table(store, verified(store, part).key) for part in base]
     if manifest.later_prints is None:
-        return found
+        return [Texts(part, table) for part, table in zip(base, tables, strict=True)]
     rows = load(store, manifest).rows
-    gone = pl.LazyFrame({ID: [row[0] for row in rows.base.values(rows.dead.astype(np.int32))]}, schema={ID: pl.String})
-    found = [Texts(each.part, each.rows.join(gone, on=ID, how="anti", maintain_order="left")) for each in found]
+    dead = rows.dead[rows.base.partitions[rows.dead] == index]
+    gone = pl.DataFrame({ID: [row[0] for row in rows.base.values(dead.astype(np.int32))]}, schema={ID: pl.String})
+    found = [Texts(part, table, gone=gone) for part, table in zip(base, tables, strict=True)]
     assert rows.delta is not None
     current = rows.narrow(np.arange(rows.base.rows, rows.size, dtype=np.int32)).filter(pl.col(PARTITION) == index)
     for number, part in enumerate(manifest.later, start=1):
-        mine = current.lazy().filter(pl.col(PART) == number).select(ID)
-        table = scan_table(store, verified(store, part).key).drop(PARTITION)
-        found.append(Texts(part, table.join(mine, on=ID, how="semi", maintain_order="left")))
+        mine = current.filter(pl.col(PART) == number).select(ID)
+        if mine.height:
+            table = scan_table(store, verified(store, part).key).drop(PARTITION)
+            found.append(Texts(part, table, only=mine))
     return found
 
 

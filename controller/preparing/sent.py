@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from controller.preparing.kept import TABLE, Kept, texts
-from controller.preparing.manifests import is_manifest, part_of, read_sent_manifest, verified
-from controller.preparing.objects import reading, rows_in, scan_or_empty, scan_table
+from controller.preparing.kept import TABLE, Kept, kept, texts
+from controller.preparing.manifests import is_manifest, read_sent_manifest, verified
+from controller.preparing.objects import reading, scan_or_empty, scan_table
 from controller.products.fields import ID, VOLATILE
 from controller.products.tables import SENT
 from controller.stores.local import LocalStore
@@ -46,9 +46,6 @@ def opened(store: LocalStore, key: str) -> Sent:
         return Sent(table.select(*SENT), frozenset(manifest.columns), complete)
     table = scan_table(store, key)
     present = frozenset(table.collect_schema())
-    complete = None
-    if not present <= set(SENT):  # as the previous release wrote full sends: with all texts
-        complete = Kept(
-            table.select(ID, pl.lit(0, dtype=pl.UInt16).alias(TABLE)), (part_of(store, key, rows_in(store, key)),)
-        )
-    return Sent(scan_or_empty(store, key, SENT), present, complete)
+    # The previous release wrote full sends as tables with all texts.
+    copied = kept(store, key) if not present <= set(SENT) else None
+    return Sent(scan_or_empty(store, key, SENT), present, copied)

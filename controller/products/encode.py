@@ -77,6 +77,15 @@ def _sent(**own: pl.Expr) -> list[pl.Expr]:
     return [columns.get(name, pl.col(name)).cast(dtype).alias(name) for name, dtype in SENT.items()]
 
 
+def resting_rows(desired: pl.DataFrame, index: int, sequence: int) -> pl.DataFrame:
+    """The `sent` rows of items of one partition of which Meta has everything as the source has it."""
+    rows = desired.with_columns(
+        pl.lit(index).alias(PARTITION), pl.lit(value=True).alias("at_meta"), _row_hash=row_hash(pl.col("_static_hash"))
+    )
+    own = {"_kept": pl.lit(value=False), "_sequence": pl.lit(sequence), "_static_hash": pl.col("_static_hash")}
+    return rows.select(_sent(**own))
+
+
 def fields_of(columns: Iterable[str]) -> list[str]:
     """Columns of a full send's file: every field of any table that it takes rows from, and all volatile ones."""
     return in_order({*columns, ID, *VOLATILE})

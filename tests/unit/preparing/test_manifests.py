@@ -4,17 +4,21 @@ import json
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from controller.faults import Fault
 from controller.ports.preparing import Limits, Method
+from controller.preparing.kept import kept, texts
 from controller.preparing.manifests import (
     is_manifest,
     manifest_of,
     read_rows_manifest,
     read_snapshot_manifest,
 )
-from tests.unit.preparing.world import World, as_csv, guard, product
+from controller.preparing.objects import table_key, write_table
+from controller.products.tables import Kind
+from tests.unit.preparing.world import CATALOG, World, as_csv, guard, product
 
 COUNT = 6_000
 """Enough for a snapshot to keep its base."""
@@ -38,7 +42,9 @@ def changed(world: World, rows: list[dict[str, str]], price: str) -> None:
 
 
 def as_format_1(world: World) -> None:
-    """Call everything as the previous release did: the same tables under names of version 1."""
+    """Call everything as the previous release did: the same tables under names of version 1, kept rows with texts."""
+    payload = with_copied_texts(world)
+    world.partitions = (world.partitions[0].model_copy(update={"payload": payload}),)
     for path in list(world.store.root.rglob("*-v2-*.parquet")):
         shutil.copy(path, path.with_name(path.name.replace("-v2-", "-v1-")))
     assert world.head is not None
@@ -47,6 +53,14 @@ def as_format_1(world: World) -> None:
     world.partitions = tuple(
         type(each).model_validate_json(each.model_dump_json().replace("-v2-", "-v1-")) for each in world.partitions
     )
+
+
+def with_copied_texts(world: World) -> str:
+    """Write what is kept as the previous release did: one table with everything."""
+    found = kept(world.store, world.partitions[0].payload)
+    rows = pl.concat(texts(world.store, found, found.ids().collect()), how="diagonal").collect()
+    assert rows.height == COUNT
+    return write_table(world.store, table_key(f"{CATALOG}/0/before", Kind.PAYLOAD, "000"), rows.sort("id"))
 
 
 def test_a_state_of_the_previous_format_is_taken_over(tmp_path: Path) -> None:
@@ -68,7 +82,11 @@ def test_a_state_of_the_previous_format_is_taken_over(tmp_path: Path) -> None:
     world.send_batch()
     assert world.meta.items["00007"]["price"] == "2.00 EUR"
     assert world.look().pending[0].volatile == 0
+    world.offer(as_csv(rows[1:]))
+    world.look()
     assert world.send_full()[0].plan.unchanged == COUNT
+    assert world.meta.items["00000"]["title"] == "Product 00000", "a row that is not in the source any more"
+    assert is_manifest(world.partitions[0].payload)
 
 
 def test_a_newer_manifest_is_refused_by_name(tmp_path: Path) -> None:
@@ -99,7 +117,7 @@ def test_a_damaged_part_is_a_lost_snapshot(tmp_path: Path, which: str, damage: s
         "later prints": held.later_prints,
         "open": held.open.table if held.open else None,
         "base": held.tables[0].part,
-        "later": held.later[0],
+        "later": held.later[-1],
         "snapshot": snapshot.base,
         "later snapshot": snapshot.later,
     }
