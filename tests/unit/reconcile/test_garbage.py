@@ -140,13 +140,23 @@ NAMES_A_MANIFEST = LedgerContent(
 )
 
 
-async def test_parts_of_a_manifest_stay_one_by_one(tmp_path: Path) -> None:
+NAMED: dict[str, Callable[[Surroundings, str], LedgerContent]] = {
+    "snapshot": lambda _, key: LedgerContent(partitions=(partition(snapshot=key),)),
+    "payload": lambda _, key: LedgerContent(partitions=(partition(payload=key),)),
+    "sent": lambda around, key: LedgerContent(intents=(intent(around, sent=key),)),
+}
+
+
+@pytest.mark.parametrize("kind", ["rows", *NAMED])
+async def test_parts_of_a_manifest_stay_one_by_one(tmp_path: Path, kind: str) -> None:
     around = Surroundings(tmp_path)
     part, other = f"{P}/refresh-1/desired-v2-000.parquet", f"{P}/refresh-1/rejected-v2-all.parquet"
-    around.store.write(MANIFEST_KEY, json.dumps({"format": 2, "parts": [part]}).encode())
-    for key in (part, other):
-        around.store.write(key, b"rows")
-    assert await after_hours(around, NAMES_A_MANIFEST) == {MANIFEST_KEY, part}
+    key = MANIFEST_KEY.replace("rows", kind)
+    around.store.write(key, json.dumps({"format": 2, "parts": [part]}).encode())
+    for each in (part, other):
+        around.store.write(each, b"rows")
+    ledger = NAMED[kind](around, key) if kind in NAMED else NAMES_A_MANIFEST
+    assert await after_hours(around, ledger) == {key, part}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"parts": 3}', b'{"parts": [3]}', None])
