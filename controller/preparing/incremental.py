@@ -6,28 +6,32 @@ everything is parsed.
 """
 
 import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from controller.api.v1alpha1.items import FileType
 from controller.ports.preparing import RefreshRequest
 from controller.preparing.context import Context
 from controller.preparing.row_state import RowState, guard_of, splitter_of
-from controller.preparing.source_rows import Read, guessed, plan_of, read_candidates
+from controller.preparing.source_rows import Read, guessed, read_candidates
 from controller.preparing.spill import ORDER, Spill
 from controller.preparing.walk import Walked, walk
 from controller.products import mapping
 from controller.products.advice import Rule
 from controller.products.fields import ID
 from controller.products.masks import MaskBook
+from controller.products.nested import COLUMNS_MAX
 from controller.products.prints import MASK, RAW
-from controller.products.raw import UnsuitableError, hash_of
-from controller.products.reading import HEADER_BYTES_MAX
+from controller.products.raw import UnsuitableError
 from controller.products.records import LINE, Bad, Findings
 from controller.products.rules import NAMED_MAX, RuleFinding
-from controller.products.shapes import HEAD_BYTES, Shape, shape_of
+from controller.products.shapes import HEAD_BYTES as SHAPE_BYTES
+from controller.products.shapes import Shape, shape_of
+from controller.products.splitting import HEAD_BYTES, Splitter
 from controller.products.tables import NARROW, REJECTED, empty
 from controller.sources import fetching
 from controller.sources.direct import Direct
@@ -36,6 +40,13 @@ from controller.sources.spool import Spool
 DELTA_SHARE_MAX = 0.25
 """Of the base. When more has changed since, everything is read anew and becomes the new base."""
 DELTA_TABLES_MAX = 64
+SAMPLE_BYTES = 1 << 20
+"""Enough for the rows that a mapping looks at."""
+SAMPLE_RECORDS = 2 * mapping.SAMPLE_ROWS
+"""Of formats that cost time to parse and have no blank records."""
+PIECE = "_piece"
+RECORD = "_record"
+"""Column with the number of the chosen record that a row starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,55 +68,66 @@ class Increment:
 
 
 class ActualLines:
-    """Turns a line of the chosen records into the line of the source."""
+    """Turns a line of the chosen records into the line of the source. Numbers of rows are lines here."""
 
-    def __init__(self, head: bytes, walked: Walked, *, quotes: bool) -> None:
-        """`quotes`: line breaks may stand inside of them."""
-        first = head.count(b"\n") + 1
-        contents = list(walked.each())
-        heights = np.fromiter((each.count(b"\n") + 1 for each in contents), np.int64, len(contents))
-        self.starts = first + np.concatenate(([0], np.cumsum(heights)[:-1])) if contents else np.empty(0, np.int64)
-        self._actual = np.array(walked.pieces, np.int64) + first
-        self.hashes = np.fromiter(map(hash_of, contents), np.uint64, len(contents))
-        self._quoted = np.fromiter((quotes and b'"' in each for each in contents), bool, len(contents))
-        self._blank = np.fromiter((not each.strip(b"\r\n\t ,;|") for each in contents), bool, len(contents))
-        self._rows = np.zeros(len(contents), np.int64)
-        self._begun = np.zeros(len(contents), bool)
+    def __init__(self, splitter: Splitter, walked: Walked) -> None:
+        candidates = walked.candidates
+        heights = np.array(candidates.heights, np.int64)
+        self._starts = splitter.first_chosen + np.cumsum(heights) - heights
+        self._stop = splitter.first_chosen + int(heights.sum())
+        self._actual = walked.lines[np.array(candidates.pieces, np.int64)]
+        self._hashes = np.where(np.array(candidates.plain, bool), np.array(candidates.hashes, np.uint64), np.uint64(0))
+        self._exact = candidates.exact
+        self._blank = np.array(candidates.blank, bool)
+        self._late = splitter.late
+        self._rows = np.zeros(heights.size, np.int64)
+        self._begun = np.zeros(heights.size, bool)
+        self._pieces = np.array(candidates.pieces, np.int64)
+        self._met: list[npt.NDArray[np.int64]] = []
 
-    def number(self, lines: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
-        return np.searchsorted(self.starts, lines, "right") - 1
+    def _numbers(self, lines: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+        if lines.size and int(lines.max()) >= self._stop:
+            raise UnsuitableError  # a record was more than one row
+        return np.searchsorted(self._starts, lines, "right") - 1
 
-    def actual(self, lines: pl.Series) -> pl.Series:
-        found = lines.to_numpy().astype(np.int64)
-        numbers = self.number(found)
+    def actual(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Name rows by the lines of the source, and tell which record each comes from."""
+        found = frame.get_column(LINE).to_numpy().astype(np.int64)
+        numbers = self._numbers(found)
         np.add.at(self._rows, numbers, 1)
-        self._begun[numbers[found == self.starts[numbers]]] = True
-        return pl.Series(lines.name, self._actual[numbers] + found - self.starts[numbers], dtype=pl.UInt64)
+        self._met.append(self._pieces[numbers])
+        starts = self._starts[numbers]
+        self._begun[numbers if self._late else numbers[found == starts]] = True
+        lines = pl.Series(LINE, self._actual[numbers] + found - starts, dtype=pl.UInt64)
+        first = np.where(found == starts, numbers, -1)
+        return frame.with_columns(lines, pl.Series(RECORD, first, dtype=pl.Int64))
 
     def of(self, findings: Findings) -> Findings:
         """Name bad records by their lines. Only such that stand for themselves are understood alone."""
         if findings.resynchronised:
             raise UnsuitableError
-        named = Findings()
+        named = Findings(findings.unit)
         for bad in findings.samples:
-            for line in range(bad.line_from, bad.line_to + 1):
-                number = int(self.number(np.array([line]))[0])
-                if self._quoted[number] or line != self.starts[number]:
-                    raise UnsuitableError
-                at = int(self._actual[number])
-                named.add(Bad(at, at, bad.reason))
-                self._begun[number] = True
+            first, last = self._numbers(np.array([bad.line_from, bad.line_to])).tolist()
+            shift = int(self._actual[first] - self._starts[first])
+            begins = self._late or bad.line_from == self._starts[first]
+            if first != last or not begins or not self._exact[first]:
+                raise UnsuitableError
+            named.add(Bad(bad.line_from + shift, bad.line_to + shift, bad.reason))
+            self._begun[first] = True
         if named.bad_rows != findings.bad_rows or not (self._begun | self._blank).all():
             raise UnsuitableError
         return named
 
-    def raw(self, lines: pl.Series) -> pl.Series:
-        """Hashes of the records that are one row each, by the lines of `actual`."""
-        found = lines.to_numpy().astype(np.int64)
-        numbers = np.searchsorted(self._actual, found, "right") - 1
-        alone = (self._actual[numbers] == found) & (self._rows[numbers] == 1)
-        hashes = np.where(alone, self.hashes[numbers], np.uint64(0))
-        return pl.Series(RAW, hashes, dtype=pl.UInt64).replace({0: None})
+    def pieces(self) -> npt.NDArray[np.int64]:
+        """Return of each row that was read, in order, on which piece of the source its record starts."""
+        return np.concatenate(self._met) if self._met else np.empty(0, np.int64)
+
+    def raw(self, records: pl.Series) -> pl.Series:
+        """Hashes of the records that are one row each."""
+        numbers = records.to_numpy()
+        alone = (numbers >= 0) & (self._rows[numbers] == 1)
+        return pl.Series(RAW, np.where(alone, self._hashes[numbers], np.uint64(0)), dtype=pl.UInt64).replace({0: None})
 
 
 def read_increment(
@@ -118,25 +140,50 @@ def read_increment(
         return None
     if max(delta, rows.dead.size) > rows.base.rows * DELTA_SHARE_MAX or len(state.manifest.later) >= DELTA_TABLES_MAX:
         return None
-    head = spooled.head(HEADER_BYTES_MAX)
-    splitter = splitter_of(request.items, head, request.limits.line_bytes_max)
-    if splitter is None:
+    splitter = splitter_of(request.items, spooled.head(HEAD_BYTES), request.limits.line_bytes_max)
+    if splitter is None or state.manifest.guard != guard_of(request, state.manifest.columns, splitter.guard):
         return None
-    head = head[: splitter.head_bytes]
-    if state.manifest.guard != guard_of(request, state.manifest.columns, head):
-        return None
+    shape, limit = shape_of(fetching.format_of(request.items), spooled.head(SHAPE_BYTES)), request.limits.line_bytes_max
+    if not _names_its_columns(shape) and (
+        request.items.evidence.required_columns or len(state.manifest.columns) >= COLUMNS_MAX
+    ):
+        return None  # that nothing has a column any more, or one too many, is seen by reading everything
     scratch = context.store.spool_directory()
     shared = request.limits.shared_bytes_min
     try:
         with walk(spooled.descriptor, spooled.size, splitter, rows.known(), scratch, shared_bytes_min=shared) as walked:
-            limit = request.limits.line_bytes_max
-            plan = plan_of(request.items, state.manifest.columns, spooled, limit)
-            shape = shape_of(fetching.format_of(request.items), spooled.head(HEAD_BYTES))
-            found = _increment(request, head, walked, state, spill, plan, shape)
+            plan = mapping.plan(request.items, state.manifest.columns, _first_rows(spooled, splitter, limit))
+            found = _increment(request, splitter, walked, state, spill, plan)
             named = {rule.name for rule in plan.rules()}
             return replace(found, read=replace(found.read, findings=_with_guess(found.read.findings, spooled, named)))
     except UnsuitableError:
         return None
+
+
+def _first_rows(spooled: Spool | Direct, splitter: Splitter, line_bytes_max: int) -> pl.DataFrame | None:
+    """Read the rows that a mapping looks at."""
+    pieces = spooled.head(splitter.head_bytes + SAMPLE_BYTES)[splitter.head_bytes :].split(splitter.end)
+    carried = pieces.pop()
+    if spooled.size <= splitter.head_bytes + SAMPLE_BYTES:
+        last, _ = splitter.last(carried)
+        pieces += [last] if last is not None else []
+    records = _records(pieces, splitter)
+    chosen = itertools.islice(records, SAMPLE_RECORDS) if splitter.tail_follows else records
+    return next(splitter.frames(map(splitter.written, chosen), Findings(), line_bytes_max), None)
+
+
+def _records(pieces: Iterable[bytes], splitter: Splitter) -> Iterator[bytes]:
+    """Join pieces to records."""
+    content = None
+    for piece in pieces:
+        content = piece if content is None else content + splitter.end + piece
+        if not splitter.goes_on(content):
+            yield content
+            content = None
+
+
+def _names_its_columns(shape: Shape) -> bool:
+    return shape.type in (FileType.CSV, FileType.TSV)
 
 
 def _with_guess(findings: list[RuleFinding], spooled: Spool | Direct, named: set[str]) -> list[RuleFinding]:
@@ -147,26 +194,25 @@ def _with_guess(findings: list[RuleFinding], spooled: Spool | Direct, named: set
 
 def _increment(
     request: RefreshRequest,
-    head: bytes,
+    splitter: Splitter,
     walked: Walked,
     state: RowState,
     spill: Spill,
     plan: mapping.MappingPlan,
-    shape: Shape,
 ) -> Increment:
     rows = state.rows
-    if not walked.places.size:
-        raise UnsuitableError  # a header and nothing else: whoever reads everything says what that means
+    if not splitter.is_closed(walked.tail, request.limits.line_bytes_max):
+        raise UnsuitableError
     met = walked.places[walked.places >= 0]
     seen = np.zeros(rows.size, bool)
     seen[met] = True
     if int(seen.sum()) != met.size:
         raise UnsuitableError  # a known row came twice
     book = MaskBook.of(state.manifest.masks)
-    lines = ActualLines(head, walked, quotes=bool(shape.delimiter))
-    read = _parsed(request, head, walked, state, spill, book, plan, shape, lines)
+    lines = ActualLines(splitter, walked)
+    read = _parsed(request, splitter, walked, state, spill, book, plan, lines)
     contended = pl.col(ID).is_in(read.repeated.implode())
-    accepted = read.accepted.with_columns(lines.raw(read.accepted.get_column(LINE)))
+    accepted = read.accepted.with_columns(lines.raw(read.accepted.get_column(RECORD))).drop(RECORD)
     accepted = accepted.with_columns(pl.when(~contended).then(pl.col(RAW)).alias(RAW))
     old = rows.find(accepted.get_column(ID))
     others = rows.find(read.others)
@@ -178,7 +224,7 @@ def _increment(
     lost[replaced] = False
     gone = np.flatnonzero(lost).astype(np.int32)
     named = plan.rules()
-    findings = _findings(read, walked, head.count(b"\n") + 1, state, named, book)
+    findings = _findings(read, walked, lines.pieces(), state, named, book)
     return Increment(
         read=replace(read, findings=findings, rows=read.rows + met.size),
         accepted=accepted,
@@ -192,34 +238,25 @@ def _increment(
 
 def _parsed(
     request: RefreshRequest,
-    head: bytes,
+    splitter: Splitter,
     walked: Walked,
     state: RowState,
     spill: Spill,
     book: MaskBook,
     plan: mapping.MappingPlan,
-    shape: Shape,
     lines: ActualLines,
 ) -> Read:
     columns = state.manifest.columns
-    if not walked.pieces:
+    if not walked.candidates.pieces:
         return _nothing(columns)
-    return read_candidates(
-        request.items,
-        itertools.chain([head], walked.contents()),
-        shape,
-        spill,
-        request.limits.line_bytes_max,
-        book,
-        columns,
-        plan,
-        lines,
-    )
+    findings = Findings(apart=True)
+    frames = splitter.frames(walked.contents(), findings, request.limits.line_bytes_max)
+    return read_candidates(request.items, frames, findings, spill, book, columns, plan, lines)
 
 
 def _nothing(columns: tuple[str, ...]) -> Read:
     """Every record is known."""
-    accepted = pl.DataFrame(schema={**NARROW, LINE: pl.UInt64, ORDER: pl.UInt32, MASK: pl.UInt16})
+    accepted = pl.DataFrame(schema={**NARROW, LINE: pl.UInt64, ORDER: pl.UInt32, MASK: pl.UInt16, RECORD: pl.Int64})
     ids = accepted.get_column(ID)
     return Read(
         accepted,
@@ -236,25 +273,28 @@ def _nothing(columns: tuple[str, ...]) -> Read:
 
 
 def _findings(
-    read: Read, walked: Walked, first_line: int, state: RowState, named: list[Rule], book: MaskBook
+    read: Read, walked: Walked, pieces: npt.NDArray[np.int64], state: RowState, named: list[Rule], book: MaskBook
 ) -> list[RuleFinding]:
-    """Add up what the rules say of the rows that were parsed and of those that were not."""
+    """Add up what the rules say of the rows that were parsed and of those that were not.
+
+    `pieces`: on which piece each row of `read.marked` starts.
+    """
     at = np.flatnonzero(walked.places >= 0)
     masks = state.rows.take("masks", walked.places[at])
     counts = np.bincount(masks, minlength=len(book.numbers))
+    marked = read.marked.with_columns(pl.Series(PIECE, pieces, dtype=pl.Int64)).with_row_index(ORDER)
     found = []
     for rule in named:
         holds = np.array([rule.name in each for each in book.numbers], bool)
-        parsed = read.marked.filter(pl.col(MASK).is_in(np.flatnonzero(holds).tolist()))
+        parsed = marked.filter(pl.col(MASK).is_in(np.flatnonzero(holds).tolist()))
         count = int(counts[holds].sum()) + parsed.height
         if not count:
             continue
-        samples = parsed.filter(pl.col(ID).is_not_null()).head(NAMED_MAX)
-        events = list(zip(samples.get_column(LINE).to_list(), samples.get_column(ID).to_list(), strict=True))
+        events = list(parsed.filter(pl.col(ID).is_not_null()).head(NAMED_MAX).select(PIECE, ORDER, ID).iter_rows())
         known = at[np.flatnonzero(holds[masks])[:NAMED_MAX]]
         ids = [row[0] for row in state.rows.values(walked.places[known])]
-        events += zip((known + first_line).tolist(), ids, strict=True)
-        shown = tuple(each[:100] for _, each in sorted(events)[:NAMED_MAX])
+        events += zip(known.tolist(), itertools.repeat(0), ids, strict=False)
+        shown = tuple(each[:100] for _, _, each in sorted(events)[:NAMED_MAX])
         found.append(RuleFinding(rule.name, rule.level, count, rule.message, shown))
     names = {rule.name for rule in named}
     return found + [each for each in read.findings if each.rule not in names]

@@ -34,12 +34,11 @@ from controller.products.fingerprints import NORMALISER
 from controller.products.masks import MaskBook
 from controller.products.partition import PARTITION
 from controller.products.prints import MASK, PART, RAW, NotStorableError, Rows, prints_of
-from controller.products.raw import Splitter, UnsuitableError, hash_records
-from controller.products.reading import HEADER_BYTES_MAX
+from controller.products.raw import UnsuitableError, hash_records
 from controller.products.records import LINE
 from controller.products.rules import REJECTED
 from controller.products.shapes import shape_of
-from controller.products.splitting import splitter
+from controller.products.splitting import HEAD_BYTES, Splitter, splitter
 from controller.products.tables import NARROW, Kind
 from controller.sources.fetching import format_of
 from controller.stores.local import LocalStore
@@ -71,20 +70,24 @@ def splitter_of(entry: ItemsEntry, head: bytes, line_bytes_max: int) -> Splitter
     return splitter(shape_of(format_of(entry), head), head, line_bytes_max)
 
 
-def guard_of(request: RefreshRequest, columns: Sequence[str], head: bytes) -> str:
+def guard_of(request: RefreshRequest, columns: Sequence[str], guard: bytes) -> str:
     """Digest of what must be the same for the raw bytes of a record to mean the same row."""
     rules = [[each.name, each.level, each.message] for each in rules_of(request.items, tuple(columns))]
-    document = json.dumps([NORMALISER, request.configuration_digest, list(columns), rules, head.hex()])
+    document = json.dumps([NORMALISER, request.configuration_digest, list(columns), rules, guard.hex()])
     return hashlib.sha256(document.encode()).hexdigest()
 
 
-def raw_hashes(spooled: Whole, splitter: Splitter, lines: pl.Series, *, torn: bool) -> pl.Series:
+def raw_hashes(spooled: Whole, splitter: Splitter, lines: pl.Series, rows: int, *, torn: bool) -> pl.Series:
     """Return the hash of each row's record, by the line it starts on; null where it has none of its own.
 
-    `torn`: there were rows that could not be read; then a record of several lines may be more than one row.
+    `rows`: number of rows that the source has. `torn`: some could not be read.
     """
-    pieces, hashes = hash_records(blocks(spooled.descriptor, splitter.head_bytes, spooled.size), splitter, torn=torn)
-    starts = pieces + spooled.head(splitter.head_bytes).count(b"\n") + 1
+    records = hash_records(
+        blocks(spooled.descriptor, splitter.head_bytes, spooled.size), splitter, splitter.first_line, torn=torn
+    )
+    starts, hashes = records.starts, records.hashes
+    if splitter.numbered and (torn or starts.size != rows):
+        raise UnsuitableError  # numbers mean the same record only where each is one row
     found = lines.to_numpy().astype(np.int64)
     numbers = np.maximum(np.searchsorted(starts, found, "right") - 1, 0)
     counts = np.bincount(numbers, minlength=starts.size)
@@ -105,12 +108,12 @@ def keep_base(
 
     `placed`: NARROW, `_line`, `_mask`, `_partition` of the accepted rows; `named`: the tables with their texts.
     """
-    head = spooled.head(HEADER_BYTES_MAX)
+    head = spooled.head(HEAD_BYTES)
     found = splitter_of(request.items, head, request.limits.line_bytes_max)
     if found is None:
         return None
     try:
-        raw = raw_hashes(spooled, found, placed.get_column(LINE), torn=not read.readable)
+        raw = raw_hashes(spooled, found, placed.get_column(LINE), read.rows, torn=not read.readable)
         contended = pl.col(ID).is_in(read.repeated.implode())
         rows = placed.with_columns(raw, pl.lit(0, dtype=pl.UInt16).alias(PART)).with_columns(
             pl.when(~contended).then(pl.col(RAW)).alias(RAW)
@@ -120,7 +123,7 @@ def keep_base(
         return None
     return RowsManifest(
         identity=request.prefix,
-        guard=guard_of(request, read.columns, head[: found.head_bytes]),
+        guard=guard_of(request, read.columns, found.guard),
         columns=read.columns,
         tables=tuple(BaseTable(each.index, part_of(context.store, each.desired, each.rows)) for each in named),
         prints=write_prints(context.store, prints_key(request.prefix, "base"), prints, np.empty(0, np.uint32)),

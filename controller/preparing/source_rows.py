@@ -18,7 +18,7 @@ from controller.ports.sources import Version
 from controller.preparing.ahead import ahead
 from controller.preparing.context import Context
 from controller.preparing.spill import ORDER, Spill
-from controller.products import mapping, reading, rules
+from controller.products import mapping, rules
 from controller.products.advice import Rule
 from controller.products.fields import ID
 from controller.products.fingerprints import group_hash, row_hash, slot, static_hashes
@@ -27,15 +27,11 @@ from controller.products.prints import MASK
 from controller.products.raw import UnsuitableError
 from controller.products.records import LINE, Findings
 from controller.products.rules import NAMED_MAX, REJECTED, RuleFinding
-from controller.products.shapes import HEAD_BYTES, Shape, shape_of
 from controller.products.tables import NARROW, conform
 from controller.products.tables import REJECTED as REJECTED_SCHEMA
 from controller.sources import fetching, readers
 from controller.sources.direct import Direct
 from controller.sources.spool import Spool
-
-SAMPLE_BYTES = 1 << 20
-"""Enough for the rows that a mapping looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,7 @@ class Taker(Protocol):
 class LineMap(Protocol):
     """Lines of chosen records, counted in the whole source."""
 
-    def actual(self, lines: pl.Series) -> pl.Series: ...
+    def actual(self, frame: pl.DataFrame) -> pl.DataFrame: ...
 
     def of(self, findings: Findings) -> Findings: ...
 
@@ -141,25 +137,20 @@ def read_rows(entry: ItemsEntry, spooled: Spool | Direct, spill: Taker, line_byt
 
 def read_candidates(
     entry: ItemsEntry,
-    chosen: Iterable[bytes],
-    shape: Shape,
+    frames: Iterable[pl.DataFrame],
+    findings: Findings,
     spill: Spill,
-    line_bytes_max: int,
     book: MaskBook,
     columns: tuple[str, ...],
     plan: mapping.MappingPlan,
     lines: LineMap,
 ) -> Read:
-    """Parse, map and check some records of a source whose others are known.
+    """Map and check some records of a source whose others are known. `findings` fill while `frames` are read.
 
     Raises UnsuitableError where these rows cannot be understood without the others.
     """
-    findings = Findings()
-    frames = reading.read(chosen, shape, findings, line_bytes_max=line_bytes_max)
-    checked = []
     rows = plan.assembly.frames(_with_columns(frames, columns), _never_again)
-    for frame, found in _checked(rows, plan, entry, spill, book):
-        checked.append((frame.with_columns(lines.actual(frame.get_column(LINE))), found))
+    checked = [(lines.actual(frame), found) for frame, found in _checked(rows, plan, entry, spill, book)]
     if not checked:
         raise UnsuitableError
     whole = pl.concat([frame for frame, _ in checked])
@@ -176,13 +167,6 @@ def _in_order(found: list[RuleFinding], plan: mapping.MappingPlan | None) -> lis
 def rules_of(entry: ItemsEntry, columns: tuple[str, ...]) -> list[Rule]:
     """The rules that rows with these columns are checked by."""
     return mapping.plan(entry, columns).rules()
-
-
-def plan_of(entry: ItemsEntry, columns: tuple[str, ...], spooled: Bytes, line_bytes_max: int) -> mapping.MappingPlan:
-    """Plan as `read_rows` does, with the first rows of the source."""
-    shape = shape_of(fetching.format_of(entry), spooled.head(HEAD_BYTES))
-    start = reading.read(iter([spooled.head(SAMPLE_BYTES)]), shape, Findings(), line_bytes_max=line_bytes_max)
-    return mapping.plan(entry, columns, next(start, None))
 
 
 def _never_again() -> Iterable[pl.DataFrame]:

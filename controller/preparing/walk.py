@@ -1,7 +1,7 @@
 """Walks over a large file, with a second process where that pays: which records are known, and the others' bytes.
 
-The second half starts at a line that is a known record, because such a line is taken to start outside of quotes. If
-the first half does not end exactly there, the guess was wrong and the walk is done again in one piece.
+The second half starts at a known record, because such a one is taken to stand outside of quotes and other text. If the
+first half does not end exactly there, the guess was wrong and the walk is done again in one piece.
 
 The second process is a fork of this one: it starts in a millisecond and shares the index. It touches arrays and files
 only, is bound to this process, and is gone when the walk ends.
@@ -13,14 +13,16 @@ import pickle
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 
 from controller.preparing.lifetime import bind_to_parent
-from controller.products.raw import Finder, Places, Scanned, Splitter, UnsuitableError, hash_of, scan
+from controller.products.raw import INSIDE, Candidate, Finder, Places, Scanned, UnsuitableError, lines_of, scan
+from controller.products.splitting import Splitter
 
 BLOCK_BYTES = 1 << 18
 """Stays in the second-level cache."""
@@ -31,43 +33,61 @@ EXIT_UNSUITABLE = 9
 
 
 @dataclass(slots=True)
+class Candidates:
+    """What is to be parsed, record by record; their bytes wait in a file."""
+
+    pieces: list[int] = field(default_factory=list)
+    """On which each starts."""
+    hashes: list[int] = field(default_factory=list)
+    heights: list[int] = field(default_factory=list)
+    """Lines, or numbers, that each takes in the file."""
+    exact: list[bool] = field(default_factory=list)
+    blank: list[bool] = field(default_factory=list)
+    plain: list[bool] = field(default_factory=list)
+
+    def add(self, found: Candidate, splitter: Splitter) -> None:
+        self.pieces.append(found.piece)
+        self.hashes.append(found.hash)
+        self.heights.append(splitter.height(found.content))
+        self.exact.append(splitter.is_exact(found.content))
+        self.blank.append(splitter.is_blank(found.content))
+        self.plain.append(splitter.is_plain(found.content))
+
+    def extend(self, other: "Candidates", pieces: int) -> None:
+        """Take those of the second half, behind so many pieces of the first."""
+        self.pieces += [piece + pieces for piece in other.pieces]
+        self.hashes += other.hashes
+        self.heights += other.heights
+        self.exact += other.exact
+        self.blank += other.blank
+        self.plain += other.plain
+
+
+@dataclass(slots=True)
 class Walked:
     """What a walk met. The candidates wait in files without a name."""
 
     places: Places
     """Per piece of the file: place of a known record, or what `raw` says."""
-    pieces: "list[int]"
-    """Piece on which each candidate starts, in order."""
-    sizes: "list[int]"
-    """Bytes of each candidate, without its end."""
+    lines: npt.NDArray[np.int64]
+    """Line, or number, on which each piece starts."""
+    candidates: Candidates
+    tail: bytes
+    """What is behind the last record."""
     files: "list[IO[bytes]]"
 
     def contents(self) -> Iterator[bytes]:
-        """All candidates, each with its end, as one text."""
+        """All candidates, as they are written, as one text."""
         for file in self.files:
             file.seek(0)
             while piece := file.read(BLOCK_BYTES):
                 yield piece
 
-    def each(self) -> Iterator[bytes]:
-        """One candidate after the other, without its end."""
-        sizes = iter(self.sizes)
-        for file in self.files:
-            file.seek(0, os.SEEK_END)
-            left = file.tell()
-            file.seek(0)
-            while left:
-                size = next(sizes)
-                yield file.read(size)
-                file.seek(1, os.SEEK_CUR)
-                left -= size + 1
-
 
 @dataclass(frozen=True, slots=True)
 class _Half:
-    places: list[Places]
-    pieces: list[int]
-    sizes: list[int]
+    scanned: Scanned
+    candidates: Candidates
 
 
 @contextlib.contextmanager
@@ -85,6 +105,8 @@ def walk(
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(tempfile.TemporaryFile(dir=scratch)) for _ in range(3)]
         found = None
+        if size == start:
+            raise UnsuitableError  # a head and nothing else: whoever reads everything says what that means
         if size - start >= shared_bytes_min:
             middle = _known_start(descriptor, start + (size - start) // 2, splitter, known)
             if middle is not None:
@@ -92,8 +114,11 @@ def walk(
         if found is None:
             files[0].seek(0)
             files[0].truncate()
-            found = _joined([(_half(descriptor, start, size, splitter, known, files[0]), files[0])])
-        if size > start and os.pread(descriptor, len(splitter.end), size - len(splitter.end)) != splitter.end:
+            found = _joined(splitter, [(_half(descriptor, start, size, splitter, known, files[0]), files[0])])
+        if (
+            not splitter.tail_follows
+            and os.pread(descriptor, len(splitter.end), size - len(splitter.end)) != splitter.end
+        ):
             _must_be_known(found)
         yield found
 
@@ -113,30 +138,34 @@ def blocks(descriptor: int, start: int, stop: int) -> Iterator[bytes]:
         yield block
 
 
-def _half(descriptor: int, start: int, stop: int, splitter: Splitter, known: Finder, file: IO[bytes]) -> _Half:
+def _half(
+    descriptor: int, start: int, stop: int, splitter: Splitter, known: Finder, file: IO[bytes], *, final: bool = True
+) -> _Half:
     scanned = Scanned()
-    pieces: list[int] = []
-    sizes: list[int] = []
+    candidates = Candidates()
     bytes_max = max(int((stop - start) * CANDIDATE_SHARE_MAX), BLOCK_BYTES)
-    for candidate in scan(blocks(descriptor, start, stop), splitter, known, scanned):
-        file.write(candidate.content)
-        file.write(splitter.end)
-        pieces.append(candidate.piece)
-        sizes.append(len(candidate.content))
+    for candidate in scan(blocks(descriptor, start, stop), splitter, known, scanned, final=final):
+        file.write(splitter.written(candidate.content))
+        candidates.add(candidate, splitter)
         if scanned.candidate_bytes > bytes_max:
             raise UnsuitableError
-    return _Half(scanned.places, pieces, sizes)
+    file.flush()
+    return _Half(scanned, candidates)
 
 
-def _joined(halves: list[tuple[_Half, IO[bytes]]]) -> Walked:
-    places = [np.concatenate(half.places) if half.places else np.empty(0, np.int32) for half, _ in halves]
-    pieces, sizes, before = [], [], 0
-    for (half, file), own in zip(halves, places, strict=True):
-        pieces += [piece + before for piece in half.pieces]
-        sizes += half.sizes
-        before += own.size
-        file.flush()
-    return Walked(np.concatenate(places), pieces, sizes, [file for _, file in halves])
+def _joined(splitter: Splitter, halves: list[tuple[_Half, IO[bytes]]]) -> Walked:
+    found, candidates = Scanned(), Candidates()
+    pieces = 0
+    for half, _ in halves:
+        found.places += half.scanned.places
+        found.breaks += half.scanned.breaks
+        found.tail = half.scanned.tail
+        candidates.extend(half.candidates, pieces)
+        pieces += sum(each.size for each in half.scanned.places)
+    places = np.concatenate(found.places) if found.places else np.empty(0, np.int32)
+    breaks = np.concatenate(found.breaks) if found.breaks else None
+    lines, _ = lines_of(places != INSIDE, breaks, splitter.first_line, numbered=splitter.numbered)
+    return Walked(places, lines, candidates, found.tail, [file for _, file in halves])
 
 
 def _known_start(descriptor: int, near: int, splitter: Splitter, known: Finder) -> int | None:
@@ -149,7 +178,7 @@ def _known_start(descriptor: int, near: int, splitter: Splitter, known: Finder) 
     pieces = block[first + len(splitter.end) :].split(splitter.end)[:-1]
     if not pieces:
         return None
-    found = known.find(np.fromiter(map(hash_of, pieces), np.uint64, len(pieces)))
+    found = known.find(splitter.measured(pieces)[0])
     for piece, place in zip(pieces, found.tolist(), strict=True):
         if place >= 0:
             return at
@@ -169,7 +198,7 @@ def _shared(
     ended = False
     try:
         try:
-            first = _half(descriptor, start, middle, splitter, known, own)
+            first = _half(descriptor, start, middle, splitter, known, own, final=False)
         except UnsuitableError:
             return None
         _, status = os.waitpid(child, 0)
@@ -185,7 +214,7 @@ def _shared(
         raise ChildProcessError(f"the second process of a walk ended with {code}")
     answer.seek(0)
     second = pickle.load(answer)  # noqa: S301 - written by our own fork into a file without a name
-    return _joined([(first, own), (second, other)])
+    return _joined(splitter, [(first, own), (second, other)])
 
 
 def _as_child(
@@ -201,7 +230,6 @@ def _as_child(
     try:
         if bind_to_parent(os.getppid()):
             half = _half(descriptor, *edges, splitter, known, file)
-            file.flush()
             pickle.dump(half, answer, protocol=pickle.HIGHEST_PROTOCOL)
             answer.flush()
             code = 0

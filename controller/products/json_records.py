@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from controller.faults import Fault
 from controller.products.nested import COLUMNS_MAX, Number, Row, flatten, frames_of
 from controller.products.pieces import of_size
 from controller.products.records import Bad, Findings
@@ -100,6 +101,26 @@ def read_array(
     text = _Text(pieces, block_bytes)
     _Walk(text).to_array(path)
     yield from _Array(text, len(path), findings, line_bytes_max).frames()
+
+
+def start_of_array(start: bytes, path: tuple[str, ...]) -> int | None:
+    """Return the place behind the bracket of the array at `path`, or None where it is not in sight yet."""
+    text = _Text([start], len(start))
+    text.more()
+    _Walk(text).to_array(path)
+    return None if text.final else len(text.window[: text.at].encode("utf-8", "surrogateescape"))
+
+
+def closes(tail: bytes, depth: int) -> bool:
+    """Tell whether what is behind the last row closes an array at this depth, and the document."""
+    text = _Text([tail], len(tail))
+    try:
+        text.expect("]")
+        if depth:
+            text.leave(depth)
+    except Fault:
+        return False
+    return True
 
 
 class _Text:

@@ -1,14 +1,13 @@
 """Records as raw bytes: how a text falls into them, and which of them were seen before.
 
-A record whose bytes hash to a stored value was read before and need not be parsed again. `Splitter` says where records
-end; `Index` finds stored hashes; `scan` walks over a text and tells known records from candidates.
+A record whose bytes hash to a stored value was read before and need not be parsed again. A `Splitter` says where
+records end; `Index` finds stored hashes; `scan` walks over a text and tells known records from candidates.
 
-The walk is exact in its own terms: it starts outside of quotes, a known record is balanced, and what is unknown is
-joined with what follows until its quotes are balanced. A candidate is therefore a run of bytes that starts and ends
-outside of quotes, of which only a parser knows how many rows it holds.
+The walk is exact in its own terms: it starts between records, a known record is whole, and what is unknown is joined
+with what follows until it is whole. A candidate is therefore a run of bytes that starts and ends between records, of
+which only a parser knows how many rows it holds.
 """
 
-import itertools
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -21,12 +20,14 @@ GROUP_PIECES = 8_192
 """Pieces that are looked up together: enough for array operations to pay, few enough to stay in the cache."""
 JOINED_BYTES_MAX = 65_536
 """As in `records`: a quoted value that is longer is taken for an unbalanced quote."""
+CARRIED_BYTES_MAX = JOINED_BYTES_MAX * 128
 CANDIDATE, INSIDE = -1, -2
 """In `Scanned.places`: a record that has to be parsed; the rest of a record, or nothing but blanks."""
 NOT_FOUND = -1
 
 Hashes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int32]
+Breaks = npt.NDArray[np.int32]
 
 hash_of = xxhash.xxh3_64_intdigest
 
@@ -43,17 +44,53 @@ class UnsuitableError(Exception):
     """The text cannot be walked record by record: everything has to be parsed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Splitter:
-    """How a text falls into records."""
+class Splitter(Protocol):
+    """How a text falls into records: behind a head, cut at `end`, pieces joined until they are whole."""
 
-    end: bytes = b"\n"
-    quote: bytes | None = b'"'
-    """Inside of a pair of these, `end` is text."""
-    head_bytes: int = 0
-    """What comes before the first record: a header, or the beginning of a document."""
-    tail: bytes = b""
-    """What closes a document of which only some records are kept."""
+    @property
+    def head_bytes(self) -> int:
+        """What comes before the first record: a header, or the beginning of a document."""
+        ...
+
+    @property
+    def end(self) -> bytes: ...
+
+    @property
+    def guard(self) -> bytes:
+        """What must be the same for the bytes of a record to mean the same row."""
+        ...
+
+    @property
+    def numbered(self) -> bool:
+        """Records are named by their number instead of by their line."""
+        ...
+
+    def measured(self, pieces: list[bytes]) -> tuple[Hashes, Breaks | None]:
+        """Return the hash of each piece, and of each the line breaks in front of the record and in all.
+
+        Without breaks each piece is one line, or one number.
+        """
+        ...
+
+    def hash_of(self, content: bytes) -> int: ...
+
+    def goes_on(self, content: bytes) -> bool:
+        """Tell whether the record needs the next piece to be whole."""
+        ...
+
+    def unsure(self, pieces: list[bytes]) -> Iterable[int]:
+        """Return which pieces may need the next one or may not be plain; all others are records and plain."""
+        ...
+
+    def is_nothing(self, piece: bytes) -> bool: ...
+
+    def is_plain(self, content: bytes) -> bool:
+        """Tell whether a record that gave exactly one row may be known by its hash."""
+        ...
+
+    def last(self, carried: bytes) -> tuple[bytes | None, bytes]:
+        """Return the record behind the last `end`, and what closes the document."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +139,11 @@ class Index:
 
 @dataclass(slots=True)
 class Scanned:
-    """What a walk met. `places` has one entry per piece, which in lines is the line."""
+    """What a walk met. `places` has one entry per piece; `breaks` as well, where pieces are not lines."""
 
     places: list[Places] = field(default_factory=list)
-    candidates: int = 0
+    breaks: list[Breaks] = field(default_factory=list)
+    tail: bytes = b""
     candidate_bytes: int = 0
 
 
@@ -115,10 +153,16 @@ class Candidate:
 
     piece: int
     content: bytes
+    hash: int
 
 
-def scan(blocks: Iterable[bytes], splitter: Splitter, index: Finder, scanned: Scanned) -> Iterator[Candidate]:
-    """Walk over blocks of a text that starts with a record. Yields candidates in order; fills `scanned`."""
+def scan(
+    blocks: Iterable[bytes], splitter: Splitter, index: Finder, scanned: Scanned, *, final: bool = True
+) -> Iterator[Candidate]:
+    """Walk over blocks of a text that starts with a record. Yields candidates in order; fills `scanned`.
+
+    Without `final` the text ends behind an `end`, and another walk goes on there.
+    """
     pieces: list[bytes] = []
     carried = b""
     done = 0
@@ -130,14 +174,17 @@ def scan(blocks: Iterable[bytes], splitter: Splitter, index: Finder, scanned: Sc
             used = yield from _group(pieces, splitter, index, scanned, done)
             done += used
             pieces = pieces[used:]
-        if len(carried) > JOINED_BYTES_MAX * 128:
+        if len(carried) > CARRIED_BYTES_MAX:
             raise UnsuitableError
-    if carried:
-        pieces.append(carried)
+    if final:
+        last, scanned.tail = splitter.last(carried)
+        pieces += [last] if last is not None else []
+    elif carried:
+        raise UnsuitableError
     if pieces:
         used = yield from _group(pieces, splitter, index, scanned, done)
         if used < len(pieces):
-            raise UnsuitableError  # a quote is open at the end
+            raise UnsuitableError  # a record is not whole at the end
 
 
 def _group(
@@ -145,98 +192,142 @@ def _group(
 ) -> Generator[Candidate, None, int]:
     """Look up pieces. Returns how many were used: a record that may go on waits for the next group."""
     count = len(pieces)
-    places = index.find(np.fromiter(map(hash_of, pieces), np.uint64, count))
-    joined: list[tuple[int, bytes]] = []
+    hashes, breaks = splitter.measured(pieces)
+    places = index.find(hashes)
+    joined: list[tuple[int, bytes, int]] = []
     used = count
     after = 0
-    quote = splitter.quote
     for at in np.flatnonzero(places < 0).tolist():
         if at < after:
             continue
         piece = pieces[at]
-        if quote is not None and piece.count(quote) & 1:
-            after = _closing(pieces, at, quote)
+        if splitter.goes_on(piece):
+            after = _closing(pieces, at, splitter)
             if after < 0:
                 used = at
                 break
-            joined.append((at, splitter.end.join(pieces[at:after])))
+            content = splitter.end.join(pieces[at:after])
+            joined.append((at, content, splitter.hash_of(content)))
             places[at + 1 : after] = INSIDE
-        elif not piece or piece.isspace():
+        elif splitter.is_nothing(piece):
             places[at] = INSIDE
         else:
-            joined.append((at, piece))
+            joined.append((at, piece, int(hashes[at])))
     places = places[:used]
-    known = index.find(np.fromiter((hash_of(content) for _, content in joined), np.uint64, len(joined)))
-    for (at, content), place in zip(joined, known.tolist(), strict=True):
+    known = index.find(np.fromiter((each for _, _, each in joined), np.uint64, len(joined)))
+    for (at, content, digest), place in zip(joined, known.tolist(), strict=True):
         places[at] = place
         if place < 0:
-            scanned.candidates += 1
             scanned.candidate_bytes += len(content)
-            yield Candidate(done + at, content)
+            yield Candidate(done + at, content, digest)
     scanned.places.append(places)
+    if breaks is not None:
+        scanned.breaks.append(breaks[:used])
     return used
 
 
-def _closing(pieces: list[bytes], at: int, quote: bytes) -> int:
+def _closing(pieces: list[bytes], at: int, splitter: Splitter) -> int:
     """Return the piece behind the record that starts at `at`, or -1 where it is not in sight yet."""
-    size = 0
-    odd = 0
-    for number in range(at, len(pieces)):
-        piece = pieces[number]
-        odd ^= piece.count(quote) & 1
-        size += len(piece) + 1
-        if not odd:
-            return number + 1
-        if size > JOINED_BYTES_MAX:
+    content = pieces[at]
+    for number in range(at + 1, len(pieces)):
+        content += splitter.end + pieces[number]
+        if len(content) > JOINED_BYTES_MAX + len(pieces[at]):
             raise UnsuitableError
+        if not splitter.goes_on(content):
+            return number + 1
     return -1
 
 
-def hash_records(blocks: Iterable[bytes], splitter: Splitter, *, torn: bool) -> tuple[npt.NDArray[np.int64], Hashes]:
-    """Return the piece on which each record starts, and its hash. `torn` leaves out records of several pieces."""
-    starts: list[npt.NDArray[np.int64]] = []
-    hashes: list[Hashes] = []
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """Records of a text: the line, or number, on which each starts, and its hash; 0 where it may not be known by it."""
+
+    starts: npt.NDArray[np.int64]
+    hashes: Hashes
+
+
+def hash_records(blocks: Iterable[bytes], splitter: Splitter, first_line: int, *, torn: bool) -> Hashed:
+    """Hash all records of a text that starts with one. What shares a line with another has no hash.
+
+    `torn`: there were rows that could not be read; then a record of several pieces may be more than one row.
+    """
+    found = _Records(splitter, first_line, torn=torn)
     pieces: list[bytes] = []
     carried = b""
-    done = 0
-    for block in itertools.chain(blocks, (None,)):
-        if block is None:
-            pieces += [carried] if carried else []
-        else:
-            fresh = (carried + block).split(splitter.end)
-            carried = fresh.pop()
-            pieces += fresh
-        if pieces and (block is None or len(pieces) >= GROUP_PIECES):
-            used, at, values = _records(pieces, splitter, torn=torn)
-            if block is None and used < len(pieces):
-                raise UnsuitableError
-            starts.append(at + done)
-            hashes.append(values)
-            done += used
-            pieces = pieces[used:]
-    nothing = np.empty(0, np.int64), np.empty(0, np.uint64)
-    return (np.concatenate(starts), np.concatenate(hashes)) if starts else nothing
+    for block in blocks:
+        fresh = (carried + block).split(splitter.end)
+        carried = fresh.pop()
+        pieces += fresh
+        if len(pieces) >= GROUP_PIECES:
+            pieces = pieces[found.add(pieces) :]
+        if len(carried) > CARRIED_BYTES_MAX:
+            raise UnsuitableError
+    last, _ = splitter.last(carried)
+    pieces += [last] if last is not None else []
+    if found.add(pieces) < len(pieces):
+        raise UnsuitableError
+    return found.hashed()
 
 
-def _records(pieces: list[bytes], splitter: Splitter, *, torn: bool) -> tuple[int, npt.NDArray[np.int64], Hashes]:
-    """Hash the records of some pieces; the last may need more of them."""
-    quote = splitter.quote
-    hashes = np.fromiter(map(hash_of, pieces), np.uint64, len(pieces))
-    starts = np.arange(len(pieces), dtype=np.int64)
-    if quote is None:
-        return len(pieces), starts, hashes
-    odd = np.flatnonzero(np.fromiter((piece.count(quote) for piece in pieces), np.uint32, len(pieces)) & 1)
-    used = len(pieces)
-    if odd.size % 2:
-        used = int(odd[-1])
-        odd = odd[:-1]
-        if sum(map(len, pieces[used:])) > JOINED_BYTES_MAX:
-            raise UnsuitableError
-    keeps = np.ones(used, bool)
-    for first, last in odd.reshape(-1, 2).tolist():
-        content = splitter.end.join(pieces[first : last + 1])
-        if len(content) > JOINED_BYTES_MAX:
-            raise UnsuitableError
-        hashes[first] = hash_of(content)
-        keeps[first + (0 if torn else 1) : last + 1] = False
-    return used, starts[:used][keeps], hashes[:used][keeps]
+class _Records:
+    def __init__(self, splitter: Splitter, first_line: int, *, torn: bool) -> None:
+        self._splitter = splitter
+        self._line = first_line
+        self._torn = torn
+        self._starts: list[npt.NDArray[np.int64]] = []
+        self._stops: list[npt.NDArray[np.int64]] = []
+        self._hashes: list[Hashes] = []
+
+    def add(self, pieces: list[bytes]) -> int:
+        """Hash the records of some pieces, and return how many were used: the last may need more of them."""
+        splitter = self._splitter
+        if not pieces:
+            return 0
+        hashes, breaks = splitter.measured(pieces)
+        used, after = len(pieces), 0
+        keeps = np.ones(used, bool)
+        for at in splitter.unsure(pieces):
+            if at < after:
+                continue
+            content = pieces[at]
+            if splitter.goes_on(content):
+                after = _closing(pieces, at, splitter)
+                if after < 0:
+                    used = at
+                    break
+                keeps[at + 1 : after] = False
+                content = splitter.end.join(pieces[at:after])
+                hashes[at] = 0 if self._torn else splitter.hash_of(content)
+            if not splitter.is_plain(content):
+                hashes[at] = 0
+        self._place(hashes[:used], keeps[:used], breaks[:used] if breaks is not None else None)
+        return used
+
+    def _place(self, hashes: Hashes, keeps: npt.NDArray[np.bool_], breaks: Breaks | None) -> None:
+        starts, stops = lines_of(keeps, breaks, self._line, numbered=self._splitter.numbered)
+        self._line = int(stops[-1]) + (breaks is None) if stops.size else self._line
+        at = np.flatnonzero(keeps)
+        self._starts.append(starts[at])
+        self._stops.append(stops[np.append(at[1:], keeps.size) - 1] if at.size else stops)
+        self._hashes.append(hashes[at])
+
+    def hashed(self) -> Hashed:
+        if not self._starts:
+            return Hashed(np.empty(0, np.int64), np.empty(0, np.uint64))
+        starts, stops = np.concatenate(self._starts), np.concatenate(self._stops)
+        hashes = np.concatenate(self._hashes)
+        hashes[1:][starts[1:] <= stops[:-1]] = 0
+        hashes[:-1][starts[1:] == starts[:-1]] = 0
+        return Hashed(starts, hashes)
+
+
+def lines_of(
+    begins: npt.NDArray[np.bool_], breaks: Breaks | None, first: int, *, numbered: bool
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the line, or number, on which each piece starts, and the one on which it ends."""
+    if breaks is not None:
+        stops = first + np.cumsum(breaks[:, 1], dtype=np.int64)
+        return stops - breaks[:, 1] + breaks[:, 0], stops
+    steps = np.cumsum(begins, dtype=np.int64) if numbered else np.arange(1, begins.size + 1, dtype=np.int64)
+    lines = first - 1 + steps
+    return lines, lines

@@ -36,9 +36,11 @@ class Findings:
     bad_rows: int = 0
     samples: list[Bad] = field(default_factory=list)
     resynchronised: bool = False
+    apart: bool = False
+    """Neighbours are not joined: they may not be any."""
 
     def add(self, bad: Bad) -> None:
-        last = self.samples[-1] if self.samples else None
+        last = self.samples[-1] if self.samples and not self.apart else None
         if last and last.line_to + 1 == bad.line_from:
             self.samples[-1] = Bad(last.line_from, bad.line_to, bad.reason)
         elif len(self.samples) < SAMPLES_MAX:

@@ -1,22 +1,184 @@
-"""Where the records of a source end, as far as raw bytes can tell."""
+"""Where the records of a source end, as far as raw bytes can tell: lines, items of XML, elements of a JSON array.
+
+Each way to split promises what `raw.Splitter` asks, and reads chosen records as the format's reader reads them in their
+place: what stands around them is replaced by as little as the reader needs, and judged by the reader where it may
+differ. Where that cannot be promised for a document, there is no splitter, and everything is parsed.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import polars as pl
 
 from controller.api.v1alpha1.items import FileType
-from controller.products.raw import Splitter
-from controller.products.records import RecordParser
+from controller.products import raw, reading
+from controller.products.raw import JOINED_BYTES_MAX, Breaks, Hashes, UnsuitableError, hash_of
+from controller.products.records import Findings, RecordParser
 from controller.products.shapes import BOM, Shape, skip_comments
 
+HEAD_BYTES = reading.HEADER_BYTES_MAX
+"""So much of a source tells how it is split."""
 LINE_END = b"\n"
+_QUOTE = b'"'
+_NOTHING = b"\r\n\t ,;|"
+
+
+class Splitter(raw.Splitter, Protocol):
+    """How a source falls into records, and how some of them are read."""
+
+    @property
+    def first_line(self) -> int:
+        """Line, or number, that the first record starts on, or that its blanks do."""
+        ...
+
+    @property
+    def first_chosen(self) -> int:
+        """The same where only some records are read."""
+        ...
+
+    @property
+    def late(self) -> bool:
+        """A row may start behind the start of its record."""
+        ...
+
+    @property
+    def tail_follows(self) -> bool:
+        """Something closes the document, so that a cut is seen."""
+        ...
+
+    def written(self, content: bytes) -> bytes:
+        """Return a record as it is written among chosen ones."""
+        ...
+
+    def height(self, content: bytes) -> int:
+        """Lines, or numbers, that it takes there."""
+        ...
+
+    def is_exact(self, content: bytes) -> bool:
+        """Tell whether a row that cannot be read is named as it would be among all others."""
+        ...
+
+    def is_blank(self, content: bytes) -> bool:
+        """Tell whether a record may be no row."""
+        ...
+
+    def is_closed(self, tail: bytes, line_bytes_max: int) -> bool:
+        """Tell whether what is behind the last record is sound, and closes the document."""
+        ...
+
+    def frames(self, chosen: Iterable[bytes], findings: Findings, line_bytes_max: int) -> Iterator[pl.DataFrame]:
+        """Read chosen records, as they are `written`."""
+        ...
 
 
 def splitter(shape: Shape, head: bytes, line_bytes_max: int) -> Splitter | None:
-    """Return how records are told apart, or None for a format that only its parser understands."""
+    """Return how records are told apart, or None for a source that only its parser understands.
+
+    `head` has the first HEAD_BYTES of the source.
+    """
+    match shape.type:
+        case FileType.JSON_LINES:
+            return Lines(BOM if head.startswith(BOM) else b"", shape)
+        case FileType.CSV | FileType.TSV:
+            return _delimited(shape, head, line_bytes_max)
+        case FileType.XML:
+            from controller.products.xml_splitting import items_of  # brings lxml along
+
+            return items_of(shape, head)
+        case FileType.JSON:
+            from controller.products.json_splitting import elements_of
+
+            return elements_of(shape, head)
+        case _:
+            return None
+
+
+def _delimited(shape: Shape, head: bytes, line_bytes_max: int) -> "Lines | None":
     start = len(BOM) if head.startswith(BOM) else 0
-    if shape.type is FileType.JSON_LINES:
-        return Splitter(LINE_END, None, start)
-    if shape.type not in (FileType.CSV, FileType.TSV):
-        return None
     body = skip_comments(head[start:])
     found = RecordParser(shape.delimiter, line_bytes_max).first(body)
     if found is None or not body[: found[1]].endswith(LINE_END):
         return None
-    return Splitter(LINE_END, b'"', len(head) - len(body) + found[1])
+    return Lines(head[: len(head) - len(body) + found[1]], shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Records end with their line, of delimited text outside of quotes."""
+
+    head: bytes
+    shape: Shape
+    end: bytes = LINE_END
+    numbered: bool = False
+    late: bool = False
+    tail_follows: bool = False
+
+    @property
+    def head_bytes(self) -> int:
+        return len(self.head)
+
+    @property
+    def guard(self) -> bytes:
+        return self.head
+
+    @property
+    def first_line(self) -> int:
+        return self.head.count(LINE_END) + 1
+
+    @property
+    def first_chosen(self) -> int:
+        return self.first_line
+
+    @property
+    def _quotes(self) -> bool:
+        return bool(self.shape.delimiter)
+
+    def measured(self, pieces: list[bytes]) -> tuple[Hashes, Breaks | None]:
+        return np.fromiter(map(hash_of, pieces), np.uint64, len(pieces)), None
+
+    def hash_of(self, content: bytes) -> int:
+        return hash_of(content)
+
+    def goes_on(self, content: bytes) -> bool:
+        if not self._quotes or not content.count(_QUOTE) & 1:
+            return False
+        if len(content) > JOINED_BYTES_MAX:
+            raise UnsuitableError
+        return True
+
+    def unsure(self, pieces: list[bytes]) -> Iterable[int]:
+        if not self._quotes:
+            return ()
+        counts = np.fromiter((piece.count(_QUOTE) for piece in pieces), np.uint32, len(pieces))
+        return np.flatnonzero(counts & 1).tolist()
+
+    def is_nothing(self, piece: bytes) -> bool:
+        return not piece or piece.isspace()
+
+    def is_plain(self, content: bytes) -> bool:  # noqa: ARG002 - what gave one row is one
+        return True
+
+    def last(self, carried: bytes) -> tuple[bytes | None, bytes]:
+        return carried or None, b""
+
+    def written(self, content: bytes) -> bytes:
+        return content + LINE_END
+
+    def height(self, content: bytes) -> int:
+        return content.count(LINE_END) + 1
+
+    def is_exact(self, content: bytes) -> bool:
+        return not self._quotes or _QUOTE not in content
+
+    def is_blank(self, content: bytes) -> bool:
+        return not content.strip(_NOTHING)
+
+    def is_closed(self, tail: bytes, line_bytes_max: int) -> bool:  # noqa: ARG002 - lines close nothing
+        return not tail
+
+    def frames(self, chosen: Iterable[bytes], findings: Findings, line_bytes_max: int) -> Iterator[pl.DataFrame]:
+        whole = itertools.chain([self.head], chosen)
+        return reading.read(whole, self.shape, findings, line_bytes_max=line_bytes_max)

@@ -10,10 +10,11 @@ Repeated elements are joined with commas; attributes and nested elements are rea
 `g:shipping.1.country` for the second one); an empty element with `href` has that as its value, as links in Atom do.
 """
 
+import contextlib
 import functools
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import polars as pl
 from lxml import etree
@@ -31,11 +32,13 @@ ITEM_NAMES = ("item", "entry", "product", "offer", "SHOPITEM")
 FEEDS = frozenset({b"rss", b"feed", b"RDF"})
 """Documents that may have no item."""
 HEAD_BYTES_MAX = 1 << 20
-NAMESPACES_MAX = 64
+PREFIXES_MAX = 64
+"""Of those that are used and not declared."""
 TEXT_BYTES_MAX = 65_536
 """CDATA or a comment that goes on for longer behind the end tag of an item is taken for one that is not closed."""
 PARSED_TOGETHER = 200
 """A tree of so many items costs little memory, and starting the parser no time."""
+_TEXTS = ((b"<![CDATA[", b"]]>"), (b"<!--", b"-->"))
 _NAME = rb"[A-Za-z_][\w.-]*(?::[A-Za-z_][\w.-]*)?"
 _ROOT = re.compile(rb"<(" + _NAME + rb")(?=[\s/>])")
 _PROLOG = re.compile(rb"\A(?:\s++|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*+(?:\[.*?\]\s*)?>)*+", re.DOTALL)
@@ -44,27 +47,25 @@ _PREFIX = re.compile(rb"[<\s/]([A-Za-z_][\w.-]*):[A-Za-z_]")
 _ONLY_TAGS = re.compile(rb"\A(?:\s++|<!--.*?-->|<\?.*?\?>|</?" + _NAME + rb"(?:\s[^<>]*+)?>)*+\Z", re.DOTALL)
 
 
-@dataclass(slots=True)
-class _Head:
-    """What stands before the first item."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the beginning of a document says of its items: all that matters of it."""
 
     root: bytes
     item: bytes
-    namespaces: dict[bytes, bytes] = field(default_factory=dict)
+    namespaces: tuple[tuple[bytes, bytes], ...] = ()
+    first: int = -1
+    """Where the first item begins, if there is one in sight."""
+    numbered: bool = False
+    """Items stand on one line: their numbers say more than their lines."""
 
-    def wrapped(self, content: bytes) -> bytes:
-        """Put content into a root of ours that declares the prefixes."""
-        spaces = b"".join(
-            b" xmlns%s=%s" % (b":" + prefix if prefix else b"", uri) for prefix, uri in sorted(self.namespaces.items())
-        )
-        return b"<rows%s>%s</rows>" % (spaces, content)
+    @property
+    def opening(self) -> re.Pattern[bytes]:
+        return _opening(self.item)
 
-    def learn_prefixes(self, content: bytes) -> None:
-        """A prefix that nobody declared breaks no item."""
-        for prefix in set(_PREFIX.findall(content)) - self.namespaces.keys() - {b"xml", b"xmlns"}:
-            if len(self.namespaces) < NAMESPACES_MAX:
-                uri = GOOGLE.encode() if prefix == b"g" else b"urn:undeclared:" + prefix
-                self.namespaces[prefix] = b'"%s"' % uri
+    @property
+    def closing(self) -> re.Pattern[bytes]:
+        return re.compile(rb"</" + re.escape(self.item) + rb"\s*>")
 
 
 def read(
@@ -73,59 +74,72 @@ def read(
     """Yield frames; `path` ends with the name of the element that is a row."""
     blocks = of_size(pieces, block_bytes)
     start = b""
-    head = None
-    while head is None:
-        block = next(blocks, None)
-        start += block or b""
-        head = _head(start, path, final=block is None)
-    reader = _Reader(head, findings, line_bytes_max)
-    yield from reader.frames(start, blocks)
+    while len(start) < HEAD_BYTES_MAX and (block := next(blocks, None)) is not None:
+        start += block
+    head = head_of(start[:HEAD_BYTES_MAX], path)
+    yield from Reader(head, findings, line_bytes_max).frames(start, blocks)
 
 
-def _head(start: bytes, path: tuple[str, ...], *, final: bool) -> _Head | None:
-    """Find root, namespaces and the element that is a row."""
+def head_of(start: bytes, path: tuple[str, ...]) -> Head:
+    """Find root, namespaces and the element that is a row in the first HEAD_BYTES_MAX of a document."""
     prolog = _PROLOG.match(start)
     root = _ROOT.match(start, prolog.end() if prolog else 0)
     if root is None:
-        if final or len(start) > HEAD_BYTES_MAX:
-            raise malformed("the source begins like XML but has no element; is it cut, or another format?")
-        return None
+        raise malformed("the source begins like XML but has no element; is it cut, or another format?")
     names = [path[-1].encode()] if path else [name.encode() for name in ITEM_NAMES]
-    found = None
-    for name in names:
-        found = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?" + re.escape(name) + rb"(?=[\s/>])").search(start, root.end())
-        if found:
-            break
-    if found is None and not final and len(start) <= HEAD_BYTES_MAX:
-        return None
+    searched = (_opening(name, rb"(?:[A-Za-z_][\w.-]*:)?").search(start, root.end()) for name in names)
+    found = next(filter(None, searched), None)
     if found is None and not path:
         known = ", ".join(dict.fromkeys(each.decode() for each in _ROOT.findall(start, root.end())[:50]))
         if root[1].rpartition(b":")[2] in FEEDS:
-            return _Head(root[1], b"item")
+            return Head(root[1], b"item")
         raise malformed(
             f"no element of the XML document is called {', '.join(ITEM_NAMES[:4])}; "
             f"name the one that is a row in format.rowsAt (found: {known[:200]})"
         )
-    item = found[0][1:] if found else path[-1].encode()
-    head = start[: found.start()] if found else start
-    return _Head(root[1], item, dict(_NAMESPACE.findall(head)))
+    namespaces = dict(_NAMESPACE.findall(start, 0, found.start() if found else len(start)))
+    head = Head(root[1], found[0][1:] if found else path[-1].encode(), tuple(sorted(namespaces.items())))
+    return head if found is None else replace(head, first=found.start(), numbered=_on_one_line(head, start, found))
 
 
-class _Reader:
-    def __init__(self, head: _Head, findings: Findings, row_bytes_max: int) -> None:
+def _opening(name: bytes, prefix: bytes = b"") -> re.Pattern[bytes]:
+    return re.compile(rb"<" + prefix + re.escape(name) + rb"(?=[\s/>])")
+
+
+def _on_one_line(head: Head, start: bytes, first: re.Match[bytes]) -> bool:
+    closed = head.closing.search(start, first.end())
+    second = head.opening.search(start, closed.end()) if closed else None
+    return second is not None and b"\n" not in start[first.start() : second.start()]
+
+
+def unclosed(data: bytes, start: int, end: int) -> bool:
+    """Tell whether a position is inside CDATA or a comment that began after `start` and did not end before."""
+    return any(
+        found >= 0 and data.find(closing, found, end) < 0
+        for found, closing in ((data.rfind(opening, start, end), closing) for opening, closing in _TEXTS)
+    )
+
+
+class Reader:
+    """Reads the items of one document. `inside`: what it is given begins behind an item."""
+
+    def __init__(self, head: Head, findings: Findings, row_bytes_max: int, *, inside: bool = False) -> None:
         self._head = head
         self._findings = findings
         self._row_bytes_max = row_bytes_max
-        self._open = re.compile(rb"<" + re.escape(head.item) + rb"(?=[\s/>])")
-        self._close = re.compile(rb"</" + re.escape(head.item) + rb"\s*>")
+        self._open, self._close = head.opening, head.closing
+        self._declared = dict(head.namespaces)
+        self._learned: dict[bytes, bytes] = {}
         # No entity is replaced, no document type loaded, nothing fetched; items are bounded by us.
         self._parser = etree.XMLParser(
             resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, remove_comments=True,
             remove_pis=True, huge_tree=False,
         )  # fmt: skip
         self._line = 1
+        self._number = 1
         self._names: set[str] = set()
-        self._begun = False
+        self._begun = inside
+        findings.unit = "row" if head.numbered else findings.unit
 
     def frames(self, start: bytes, blocks: Iterator[bytes]) -> Iterator[pl.DataFrame]:
         carried = start
@@ -160,7 +174,8 @@ class _Reader:
             self._begun = True
             self._line += piece.count(b"\n", 0, start)
             if opens:
-                records.append((self._line, piece[start:]))
+                records.append((self._number if self._head.numbered else self._line, piece[start:]))
+                self._number += 1
             self._line += piece.count(b"\n", start)
             position = closing.end()
         rest = data[position:]
@@ -181,7 +196,7 @@ class _Reader:
     def _is_sound(self, between: bytes) -> bool:
         """Tell whether this is other elements of the document, none of which looks like the inside of an item."""
         try:
-            found = etree.fromstring(self._head.wrapped(between), self._parser)
+            found = etree.fromstring(self._wrapped(between, self._prefixes(between)), self._parser)
         except etree.XMLSyntaxError:
             return False
         if (found.text or "").strip() or any((each.tail or "").strip() for each in found):
@@ -190,8 +205,12 @@ class _Reader:
 
     def _bad(self, content: bytes, reason: str) -> None:
         before = content[: len(content) - len(content.lstrip())].count(b"\n")
-        self._findings.add(Bad(self._line + before, self._line + before + content.strip().count(b"\n"), reason))
+        self._name(self._number if self._head.numbered else self._line + before, content.strip(), reason)
         self._findings.resynchronised = True
+
+    def _name(self, first: int, content: bytes, reason: str) -> None:
+        last = first if self._head.numbered else first + content.count(b"\n")
+        self._findings.add(Bad(first, last, reason))
 
     def _frames(self, records: list[tuple[int, bytes]]) -> Iterator[pl.DataFrame]:
         rows: list[Row] = []
@@ -199,7 +218,7 @@ class _Reader:
         for (line, raw), element in zip(records, self._elements([raw for _, raw in records]), strict=True):
             found = element
             if isinstance(found, str):
-                self._findings.add(Bad(line, line + raw.count(b"\n"), found))
+                self._name(line, raw, found)
                 found = self._salvaged(raw)
             if not isinstance(found, str):
                 rows.append(self._row(found))
@@ -215,10 +234,10 @@ class _Reader:
         """Parse many at once, and one by one where that fails."""
         for start in range(0, len(records), PARSED_TOGETHER):
             some = records[start : start + PARSED_TOGETHER]
-            try:
-                root = etree.fromstring(self._head.wrapped(b"".join(some)), self._parser)
-            except etree.XMLSyntaxError:
-                root = None
+            root = None
+            if max(map(len, some)) <= self._row_bytes_max:
+                with contextlib.suppress(etree.XMLSyntaxError):
+                    root = etree.fromstring(self._wrapped(b"".join(some), self._learned), self._parser)
             if root is not None and len(root) == len(some):
                 yield from root
             else:
@@ -227,12 +246,29 @@ class _Reader:
     def _element(self, record: bytes) -> "etree._Element | str":
         if len(record) > self._row_bytes_max:
             return "is longer than Meta allows"
-        self._head.learn_prefixes(record)
+        own = self._prefixes(record)
+        self._learned = own if len(self._learned) > PREFIXES_MAX else self._learned | own
         try:
-            root = etree.fromstring(self._head.wrapped(record), self._parser)
+            root = etree.fromstring(self._wrapped(record, own), self._parser)
         except etree.XMLSyntaxError as error:
             return _reason(error)
         return root[0] if len(root) == 1 else "is no single item"
+
+    def _wrapped(self, content: bytes, learned: dict[bytes, bytes]) -> bytes:
+        """Put content into a root of ours that declares the prefixes."""
+        spaces = b"".join(
+            b" xmlns%s=%s" % (b":" + prefix if prefix else b"", uri)
+            for prefix, uri in (learned | self._declared).items()
+        )
+        return b"<rows%s>%s</rows>" % (spaces, content)
+
+    def _prefixes(self, content: bytes) -> dict[bytes, bytes]:
+        """A prefix that nobody declared breaks no item. What it means depends on nothing but the item."""
+        used = sorted(set(_PREFIX.findall(content)) - self._declared.keys() - {b"xml", b"xmlns"})
+        return {
+            prefix: b'"%s"' % (GOOGLE.encode() if prefix == b"g" else b"urn:undeclared:" + prefix)
+            for prefix in used[:PREFIXES_MAX]
+        }
 
     def _row(self, element: "etree._Element") -> Row:
         row = self._flat(element)
@@ -298,7 +334,7 @@ class _Reader:
 
 def _inside_text(data: bytes, start: int, end: int) -> bool | None:
     """Tell whether a position is inside CDATA or a comment that began after `start`. None: one that does not end."""
-    for opening, closing in ((b"<![CDATA[", b"]]>"), (b"<!--", b"-->")):
+    for opening, closing in _TEXTS:
         found = data.rfind(opening, start, end)
         if found >= 0 and data.find(closing, found, end) < 0:
             return True if data.find(closing, end, end + TEXT_BYTES_MAX) >= 0 else None
