@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -152,7 +153,7 @@ def test_a_document_that_is_cut_is_refused(tmp_path: Path) -> None:
     assert "cut short" in result.refused.message
 
 
-def as_json(rows: list[Row], how: dict[str, object], path: str) -> bytes:
+def as_json(rows: Sequence[Mapping[str, object]], how: dict[str, object], path: str) -> bytes:
     options: dict[str, object] = {"ensure_ascii": False, **how}
     document: object = rows
     if path:
@@ -207,14 +208,14 @@ def test_changed_elements_alone_give_what_everything_gives(
             )
         rows = [product(f"{number:03}", title=TITLES[number % 5]) for number in range(40)]
         every = {key: value for each in NESTED for key, value in each.items()}
-        twins.look(as_json([*rows, {**product("last"), **every}], style, path))  # type: ignore[dict-item]
+        twins.look(as_json([*rows, {**product("last"), **every}], style, path))
         twins.send("full")
         for edits, at, nested, broken in turns:
             for edit in edits:
                 rows = edited(rows, edit)
-            shown = [*rows, {**product("last"), **every}]
-            shown[at % len(shown)] = {**shown[at % len(shown)], **nested}
-            content = as_json(shown, style, path)  # type: ignore[arg-type]
+            shown: list[dict[str, object]] = [*map(dict, rows), {**product("last"), **every}]
+            shown[at % len(shown)].update(nested)
+            content = as_json(shown, style, path)
             twins.look(content.replace(b'"brand"', b'"brand', 1) if broken else content)
             if twins.worlds[0].head is not None:
                 twins.send("batch")
