@@ -7,6 +7,7 @@ The two share nothing but this file, and each imports only its own half: the ope
 imports anything else, and a step starts without Kubernetes.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 EXIT_WRONG_FLAG = 2
 PREPARE = "prepare"
+NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
+"""A step uses none, and looking for some means reading the description of every installed package."""
 RUN = "run"
 
 
@@ -25,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == [PREPARE]:
+        os.environ.setdefault(NO_PLUGINS, "1")
         from controller.preparing.entry import main as prepare
 
         return prepare(given[1:])

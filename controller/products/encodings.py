@@ -14,8 +14,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import charset_normalizer
-
 from controller.faults import Disposition, Fault
 
 UTF8 = "utf-8"
@@ -149,6 +147,8 @@ class _Lines:
 
 def _guess(sample: bytes) -> str:
     """Take the most widespread of the encodings that fit about equally well."""
+    import charset_normalizer  # mostly nothing has to be guessed
+
     matches = list(charset_normalizer.from_bytes(sample, cp_isolation=list(_GUESSED)))
     if matches:
         calm = [each for each in matches if each.chaos <= matches[0].chaos + _TIE]

@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 
 from controller.api.v1alpha1.items import FileType
-from controller.products import json_records, xml_records
 from controller.products.nested import COLUMNS_MAX
 from controller.products.pieces import gather
 from controller.products.records import LINE, Bad, Findings, RecordParser
@@ -45,12 +44,18 @@ def read(
     the columns that occur in their block.
     """
     text = _without_bom(pieces)
-    match shape.type:
+    match shape.type:  # a format brings its parser along
         case FileType.JSON_LINES:
+            from controller.products import json_records
+
             return json_records.read_lines(text, findings, line_bytes_max, block_bytes)
         case FileType.JSON:
+            from controller.products import json_records
+
             return json_records.read_array(text, shape.rows_at, findings, line_bytes_max, block_bytes)
         case FileType.XML:
+            from controller.products import xml_records
+
             return xml_records.read(text, shape.rows_at, findings, line_bytes_max, block_bytes)
         case FileType.CSV | FileType.TSV:
             return _DelimitedReader(shape.delimiter, findings, line_bytes_max, block_bytes).frames(text)

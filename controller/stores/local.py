@@ -9,7 +9,6 @@ No library serves here: object-store libraries write local files without flushin
 This module imports nothing of the data stack, because the operator uses it too.
 """
 
-import asyncio
 import contextlib
 import errno
 import filecmp
@@ -18,9 +17,9 @@ import json
 import os
 import re
 import urllib.parse
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ParamSpec, TypeVar
 
 from controller.faults import Disposition, Fault
 
@@ -33,6 +32,8 @@ KEY_LENGTH_MAX = 1_024
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]{0,199}")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _counter = itertools.count()
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def storage_fault(error: OSError, doing: str) -> Fault:
@@ -243,6 +244,12 @@ def _flush(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
+async def _in_thread(call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    import asyncio  # the operator has it; a step does without
+
+    return await asyncio.to_thread(call, *arguments, **named)
+
+
 class ThreadedStore:
     """The same store for the operator: each call in a thread, so that a slow disk never stalls the event loop."""
 
@@ -251,27 +258,27 @@ class ThreadedStore:
         self.url = store.url
 
     async def identity(self) -> str | None:
-        return await asyncio.to_thread(self._store.identity)
+        return await _in_thread(self._store.identity)
 
     async def claim_identity(self, identity: str) -> None:
-        await asyncio.to_thread(self._store.claim_identity, identity)
+        await _in_thread(self._store.claim_identity, identity)
 
     async def read(self, key: str) -> bytes | None:
-        return await asyncio.to_thread(self._store.read, key)
+        return await _in_thread(self._store.read, key)
 
     async def write(self, key: str, content: bytes) -> None:
-        await asyncio.to_thread(self._store.write, key, content)
+        await _in_thread(self._store.write, key, content)
 
     async def keys(self, prefix: str) -> tuple[str, ...]:
-        return await asyncio.to_thread(self._store.keys, prefix)
+        return await _in_thread(self._store.keys, prefix)
 
     async def delete(self, keys: tuple[str, ...]) -> None:
-        await asyncio.to_thread(self._store.delete, keys)
+        await _in_thread(self._store.delete, keys)
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         pieces = self._store.stream(key)
         while True:
-            piece = await asyncio.to_thread(next, pieces, None)
+            piece = await _in_thread(next, pieces, None)
             if piece is None:
                 return
             yield piece

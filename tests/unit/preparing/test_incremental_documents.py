@@ -213,7 +213,7 @@ def test_changed_elements_alone_give_what_everything_gives(
         for edits, at, nested, broken in turns:
             for edit in edits:
                 rows = edited(rows, edit)
-            shown: list[dict[str, object]] = [*map(dict, rows), {**product("last"), **every}]
+            shown: list[dict[str, object]] = [*(dict[str, object](row) for row in rows), {**product("last"), **every}]
             shown[at % len(shown)].update(nested)
             content = as_json(shown, style, path)
             twins.look(content.replace(b'"brand"', b'"brand', 1) if broken else content)
