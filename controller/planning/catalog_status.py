@@ -20,8 +20,9 @@ from controller.api.v1alpha1.catalog import (
     HeldDeletions,
     ItemsStatus,
     Layout,
+    OverlayStatus,
 )
-from controller.api.v1alpha1.catalog_ledger import HeldRecord, LedgerContent, PartitionRecord
+from controller.api.v1alpha1.catalog_ledger import HeldRecord, LedgerContent, OverlayRecord, PartitionRecord
 from controller.api.v1alpha1.sync_operation import ItemMessage
 from controller.api.values import MESSAGE_LENGTH_MAX
 from controller.faults import Disposition, Fault
@@ -43,6 +44,19 @@ PASSING = (
     "Progressing",
 )
 """Faults that say nothing about the catalog itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayView:
+    """What is known of one overlay."""
+
+    name: str
+    interval: timedelta
+    record: OverlayRecord | None
+    """As the rows have it; None: they have nothing of it yet."""
+    fault: Fault | None
+    retry_at: datetime | None
+    looked_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,7 @@ class View:
     handled_request: str | None
     suspended: bool
     now: datetime
+    overlays: tuple[OverlayView, ...] = ()
 
 
 def summarize(view: View) -> tuple[CatalogStatus, tuple[Verdict, ...]]:
@@ -156,6 +171,11 @@ def _fresh(view: View) -> Verdict:
     if view.source_fault is not None and (view.looked_at is None or view.now - view.looked_at > patience):
         since = _clock(view.looked_at) if view.looked_at is not None else "the start"
         behind.append(f"the source was not read since {since}: {view.source_fault.message}")
+    behind += [
+        f"overlay {each.name} was not read since {_clock(each.looked_at) if each.looked_at else 'the start'}"
+        for each in view.overlays
+        if each.fault is not None and (each.looked_at is None or view.now - each.looked_at > _patience(view, each))
+    ]
     if behind:
         return false(ConditionType.FRESH, "BehindTarget", "; ".join(behind))
     return true(ConditionType.FRESH, "OnTarget", "")
@@ -173,7 +193,12 @@ def breaks_at(view: View) -> datetime | None:
         moments += [since + promises.volatile for since in (counts.volatile_since,) if since]
     if view.source_fault is not None and view.looked_at is not None:
         moments.append(view.looked_at + max(promises.volatile, 2 * view.catalog.spec.items[0].interval))
+    moments += [each.looked_at + _patience(view, each) for each in view.overlays if each.fault and each.looked_at]
     return min((moment + A_MOMENT for moment in moments if moment + A_MOMENT > view.now), default=None)
+
+
+def _patience(view: View, overlay: OverlayView) -> timedelta:
+    return max(view.catalog.spec.freshness.volatile, 2 * overlay.interval)
 
 
 def _held(view: View) -> tuple[Verdict, Verdict]:
@@ -222,11 +247,24 @@ def _held_prices(view: View, held: HeldRecord) -> str:
 
 
 def _source(view: View) -> Verdict:
-    fault = view.source_fault
-    if fault is None:
+    """Sources that cannot be believed: the full one, else the overlays, by name."""
+    parts = []
+    if view.source_fault is not None:
+        parts.append((view.source_fault.reason, _of_source(view, view.source_fault), view.source_retry_at))
+    parts += [
+        (each.fault.reason, _of_overlay(view, each, each.fault), each.retry_at)
+        for each in view.overlays
+        if each.fault is not None
+    ]
+    if not parts:
         return absent(ConditionType.SOURCE_UNHEALTHY)
-    message = f"{_of_source(view, fault)}; the last good state stays{retry_text(view.now, view.source_retry_at)}"
-    return true(ConditionType.SOURCE_UNHEALTHY, fault.reason, message)
+    messages = [f"{said}; the last good state stays{retry_text(view.now, retry_at)}" for _, said, retry_at in parts]
+    return true(ConditionType.SOURCE_UNHEALTHY, parts[0][0], ". ".join(messages)[:MESSAGE_LENGTH_MAX])
+
+
+def _of_overlay(view: View, overlay: OverlayView, fault: Fault) -> str:
+    where = f"{_entry(view)}.overlays[{overlay.name}]"
+    return fault.message if fault.message.startswith("spec.") else f"{where}: {fault.message}"
 
 
 def _of_source(view: View, fault: Fault) -> str:
@@ -328,6 +366,7 @@ def _counts(view: View, ledger: LedgerContent) -> dict[str, object]:
                 acknowledged=sum(record.pending.acknowledged for record in ledger.partitions),
                 refused=sum(record.pending.refused for record in ledger.partitions),
                 source_version=(refresh.etag or refresh.last_modified or refresh.digest)[:256],
+                overlays=tuple(_overlay_status(view, each) for each in view.overlays),
             ),
         ),
         "fresh": _fresh_times(ledger),
@@ -346,6 +385,29 @@ def _counts(view: View, ledger: LedgerContent) -> dict[str, object]:
             digest=held.digest, count=held.count, since=since, sample_ids=held.sample_ids[:10]
         )
     return update
+
+
+def _overlay_status(view: View, overlay: OverlayView) -> OverlayStatus:
+    record, fault = overlay.record, overlay.fault
+    said = OverlayStatus(
+        name=overlay.name,
+        reason=fault.reason if fault is not None else None,
+        message=(
+            (fault.message + retry_text(view.now, overlay.retry_at))[:MESSAGE_LENGTH_MAX] if fault is not None else None
+        ),
+    )
+    if record is None:
+        return said
+    return said.model_copy(
+        update={
+            "rows": record.rows,
+            "items": max(record.ids - record.unknown, 0),
+            "unknown": record.unknown,
+            "unknown_sample_ids": record.sample_unknown,
+            "source_version": (record.etag or record.last_modified or record.digest)[:256],
+            "read_at": record.read_at,
+        }
+    )
 
 
 def _fresh_times(ledger: LedgerContent) -> Fresh:

@@ -55,6 +55,29 @@ class PartitionDesired(Document):
     rows: int
 
 
+class OverlayHead(Document):
+    """One overlay as the rows of a refresh have it."""
+
+    name: str
+    read_at: datetime
+    digest: str
+    etag: str | None = None
+    last_modified: str | None = None
+    configuration_digest: str
+    """Digest of what decides what its cells mean; under another one its values are gathered anew."""
+    fields: tuple[str, ...]
+    table: str
+    """Per id the last value that each field ever had."""
+    rows: int
+    """Of the last read."""
+    ids: int
+    """With a value of any read."""
+    unknown: int = 0
+    """Ids that the full source does not have. They are never created."""
+    sample_unknown: tuple[str, ...] = ()
+    superseded_digests: tuple[str, ...] = ()
+
+
 class RefreshHead(Document):
     """What the ledger remembers of the last accepted refresh; the input of everything that follows it."""
 
@@ -77,6 +100,10 @@ class RefreshHead(Document):
     rows: int = 0
     valid: int = 0
     invalid: int = 0
+    overlays: tuple[OverlayHead, ...] = ()
+    """Those whose values are in the rows, in order of precedence. One that was never read is not among them."""
+    judge_again: bool = False
+    """An overlay gave rows other values that were rejected: they are judged when the full source is read again."""
 
 
 class PriceChangePolicy(Document):
@@ -165,6 +192,16 @@ class RefreshRequest(Step):
     allowed_networks: tuple[str, ...] = ()
     """CIDRs that the source may resolve to beyond public addresses."""
     source_roots: tuple[SourceRoot, ...] = ()
+    overlays: tuple["OverlayRequest", ...] = ()
+    """Overlays to be read in this step. With `read` false, only their changes are laid over the rows of `previous`."""
+
+
+class OverlayRequest(Document):
+    """An overlay that is to be read."""
+
+    name: str
+    configuration_digest: str
+    accept_went_back: bool = False
 
 
 class Pending(Document):
@@ -228,6 +265,14 @@ class RefusedRead(Document):
     digest: str | None = None
 
 
+class OverlayResult(Document):
+    """What became of reading one overlay."""
+
+    name: str
+    refused: RefusedRead | None = None
+    """The last good state stays in force, or none where there was none."""
+
+
 class RefreshResult(Document):
     """Either `refused`, or a new head with what it means."""
 
@@ -246,6 +291,10 @@ class RefreshResult(Document):
     """Approvals that this refresh used."""
     next_look_at: datetime | None = None
     """When the departures ask for another look even if the source stands still (second look, end of grace)."""
+    overlays: tuple[OverlayResult, ...] = ()
+    """In the order of the request."""
+    needs_read: bool = False
+    """There is no head: what the overlays say now can only be applied together with a read of the full source."""
 
 
 class Method(StrEnum):
@@ -467,6 +516,8 @@ class SourceCredentials(Document):
     content: str | None = Field(default=None, repr=False)
     """Base64 of a file that is handed in rather than fetched: the value of a ConfigMap."""
     headers: tuple[tuple[str, str], ...] = Field(default=(), repr=False)
+    overlays: "dict[str, SourceCredentials]" = Field(default={}, repr=False)
+    """Of the overlays that are read in the same step, by name."""
 
 
 class Preparing(Protocol):

@@ -139,7 +139,8 @@ def _kept(
     sure = [index for index, rest in resting.items() if rest.kept]
     found = [rows.filter(pl.col(PARTITION).is_in(sure)).select(_KEY)]
     for each in partitions:
-        if resting[each.index].kept is None and resting[each.index].rows:
+        rest = resting.get(each.index)
+        if rest is not None and rest.kept is None and rest.rows:
             kept = in_partition(kept_ids(store, each.payload), each.index)
             found.append(rows.select(_KEY).join(kept, on=_KEY, how="semi"))
     return pl.concat(found)

@@ -25,6 +25,7 @@ from controller.products.advice import Rule
 from controller.products.fields import ID
 from controller.products.masks import MaskBook
 from controller.products.nested import COLUMNS_MAX
+from controller.products.overlays import Overlaid
 from controller.products.prints import MASK, RAW
 from controller.products.raw import UnsuitableError
 from controller.products.records import LINE, Bad, Findings
@@ -131,7 +132,7 @@ class ActualLines:
 
 
 def read_increment(
-    request: RefreshRequest, context: Context, spooled: Spool | Direct, state: RowState, spill: Spill
+    request: RefreshRequest, context: Context, spooled: Spool | Direct, state: RowState, spill: Spill, over: Overlaid
 ) -> Increment | None:
     """Read what changed, or return None where everything has to be read."""
     rows = state.rows
@@ -153,7 +154,7 @@ def read_increment(
     try:
         with walk(spooled.descriptor, spooled.size, splitter, rows.known(), scratch, shared_bytes_min=shared) as walked:
             plan = mapping.plan(request.items, state.manifest.columns, _first_rows(spooled, splitter, limit))
-            found = _increment(request, splitter, walked, state, spill, plan)
+            found = _increment(request, splitter, walked, state, spill, plan, over)
             named = {rule.name for rule in plan.rules()}
             return replace(found, read=replace(found.read, findings=_with_guess(found.read.findings, spooled, named)))
     except UnsuitableError:
@@ -199,6 +200,7 @@ def _increment(
     state: RowState,
     spill: Spill,
     plan: mapping.MappingPlan,
+    over: Overlaid,
 ) -> Increment:
     rows = state.rows
     if not splitter.is_closed(walked.tail, request.limits.line_bytes_max):
@@ -210,7 +212,7 @@ def _increment(
         raise UnsuitableError  # a known row came twice
     book = MaskBook.of(state.manifest.masks)
     lines = ActualLines(splitter, walked)
-    read = _parsed(request, splitter, walked, state, spill, book, plan, lines)
+    read = _parsed(request, splitter, walked, state, spill, book, plan, lines, over)
     contended = pl.col(ID).is_in(read.repeated.implode())
     accepted = read.accepted.with_columns(lines.raw(read.accepted.get_column(RECORD))).drop(RECORD)
     accepted = accepted.with_columns(pl.when(~contended).then(pl.col(RAW)).alias(RAW))
@@ -245,13 +247,14 @@ def _parsed(
     book: MaskBook,
     plan: mapping.MappingPlan,
     lines: ActualLines,
+    over: Overlaid,
 ) -> Read:
     columns = state.manifest.columns
     if not walked.candidates.pieces:
         return _nothing(columns)
     findings = Findings(apart=True)
     frames = splitter.frames(walked.contents(), findings, request.limits.line_bytes_max)
-    return read_candidates(request.items, frames, findings, spill, book, columns, plan, lines)
+    return read_candidates(request.items, frames, findings, spill, book, columns, plan, lines, over)
 
 
 def _nothing(columns: tuple[str, ...]) -> Read:

@@ -2,9 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from controller.ports.preparing import (
     SourceCredentials,
 )
 from controller.ports.sources import Version
+from controller.preparing import overlay_reading, overlay_step
 from controller.preparing.comparing import (
     Compared,
     Inputs,
@@ -39,20 +39,24 @@ from controller.preparing.comparing import (
     open_inputs,
 )
 from controller.preparing.context import Context
+from controller.preparing.evidence import REFUSALS, must_be_enough, refuse_older
 from controller.preparing.heads import Heads, Memory, departures_of, memory_of, policy_of, write_departures
 from controller.preparing.incremental import Increment, read_increment
 from controller.preparing.manifests import RowsManifest, manifest_key, manifest_of, write_manifest
 from controller.preparing.objects import read_metadata, read_or_empty, table_key, write_table
-from controller.preparing.orphans import HELD, may_orphan, must_not_orphan
+from controller.preparing.orphans import may_orphan, must_not_orphan
+from controller.preparing.overlay_reading import Taken
+from controller.preparing.overlay_step import Laid
 from controller.preparing.row_state import RowState, desired_of, keep_base, keep_increment, load
 from controller.preparing.row_tables import RowTables
 from controller.preparing.source_rows import Read, Whole, opened, read_rows
-from controller.preparing.spill import Spill, sink
+from controller.preparing.spill import ORDER, Spill, sink
 from controller.products import partition
 from controller.products.departures import Departures, Guard, Look, PriceChange, advance, next_look_at
 from controller.products.fields import ID
 from controller.products.masks import MaskBook
 from controller.products.open_rows import Sides, snapshot_at_rest, without
+from controller.products.overlays import Overlaid
 from controller.products.partition import PARTITION, SlotRange
 from controller.products.rules import NAMED_MAX, RuleFinding
 from controller.products.tables import NARROW, Kind, Leaving, Stage
@@ -66,19 +70,6 @@ SAMPLES_MAX = 10
 HEAD_BYTES = 1 << 16
 CHECKS = "checks"
 _GROUPED = (ID, "_group_hash", "_slot")
-REFUSALS = frozenset(
-    {
-        "SourceUnreachable",
-        "SourceRefused",
-        "SourceEmpty",
-        "SourceTooSmall",
-        "SourceMalformed",
-        "SourceWentBack",
-        "MappingInvalid",
-        HELD,
-    }
-)
-"""Faults that say that this read does not count; every other fault ends the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +92,114 @@ class Rows:
     head: RefreshHead
     manifest: RowsManifest | None
     """To be written once it is known what is not at rest; None where the head names what stands for the rows."""
+    looked: bool = True
+    """False: the full source was not looked at, so nothing more is known of what it lacks."""
 
 
 def refresh(request: RefreshRequest, credentials: SourceCredentials, context: Context) -> RefreshResult:
-    rows = _read(request, credentials, context) if request.read else _again(request, context)
-    return RefreshResult(refused=rows) if isinstance(rows, RefusedRead) else _compare(request, context, rows)
+    taken = overlay_reading.take(request, credentials, context)
+    request = request.model_copy(update={"items": taken.named(request.items)})
+    rows: Rows | RefusedRead | None
+    if request.read:
+        rows = _read(request, credentials, context, taken)
+    elif taken.changed.height or taken.anew:
+        rows = _overlaid(request, context, taken)
+    else:
+        rows = _again(request, context)
+    if rows is None:
+        return RefreshResult(needs_read=True, overlays=taken.results)
+    if isinstance(rows, RefusedRead):
+        return RefreshResult(refused=rows, overlays=taken.results)
+    result = _compare(request, context, rows)
+    assert result.head is not None
+    heads = overlay_step.counted(context.store, result.head, request.previous, taken.heads)
+    said = tuple(overlay_reading.remarks(context.store, heads))
+    findings = _with_remarks(request, context, result.head, said)
+    head = result.head.model_copy(update={"overlays": heads, "findings": findings})
+    return result.model_copy(update={"head": head, "checks": (*result.checks, *said), "overlays": taken.results})
 
 
-def _read(request: RefreshRequest, credentials: SourceCredentials, context: Context) -> Rows | RefusedRead:
+def _overlaid(request: RefreshRequest, context: Context, taken: Taken) -> Rows | None:
+    """Lay what overlays say now over the rows of the last read, or return None where that needs the full source."""
+    previous = request.previous
+    if previous is None or taken.anew or previous.configuration_digest != request.configuration_digest:
+        return None
+    if {each.index for each in request.partitions} != {each.index for each in previous.partitions}:
+        return None
+    store = context.store
+    manifest = manifest_of(store, previous)
+    state = load(store, manifest) if manifest is not None else None
+    if overlay_step.too_much(previous.valid, taken.changed.height, state):
+        return None
+    inputs = open_inputs(store, manifest, request.partitions) or all_inputs(store, previous, request.partitions)
+    if _misplaced(inputs.sides):
+        return None
+    memory = memory_of(store, previous)
+    rejected = read_or_empty(store, memory.rejected, REJECTED_SCHEMA)
+    laid = overlay_step.lay(
+        request,
+        overlay_step.kept_rows(store, previous, state, taken.changed),
+        overlay_reading.overlaid(store, taken.heads),
+        rejected,
+        taken.changed,
+        _named_again(context, previous, memory.rejected),
+    )
+    rejected = pl.concat([rejected, laid.rejected]).sort("line")
+    named, following = _relaid(request, context, laid, state)
+    head = previous.model_copy(
+        update={
+            "sequence": request.sequence,
+            "partitions": named,
+            "valid": previous.valid - laid.rejected.height,
+            "invalid": previous.invalid + laid.rejected.height,
+            "findings": _write_findings(request, context, laid.findings),
+            "judge_again": previous.judge_again or laid.judge_again,
+        }
+    )
+    moved = moved_on(inputs, laid.accepted, laid.replaced, laid.gone, store, request.partitions, previous.sequence)
+    key = _write_rejected(request, context, rejected, laid.findings)
+    stays = _stays(request.items, rejected)
+    return Rows(moved, stays, laid.findings, key, memory.complete, head, following, looked=False)
+
+
+def _relaid(
+    request: RefreshRequest, context: Context, laid: Laid, state: RowState | None
+) -> tuple[tuple[PartitionDesired, ...], RowsManifest | None]:
+    """Write the rows that changed beside the others or, where all rows are in plain tables, all of them."""
+    previous = request.previous
+    assert previous is not None
+    if state is not None:
+        placed, dead, book = overlay_step.as_printed(laid, state)
+        following = keep_increment(request, context, state, placed, laid.accepted.lazy().drop(PARTITION), dead, book)
+        return _counted(previous, following), following.manifest
+    frames = [desired_of(context.store, previous, each.index) for each in previous.partitions]
+    old = pl.concat([each for each in frames if each is not None], how="diagonal")
+    texts = pl.concat(
+        [
+            old.join(laid.before.lazy().select(ID), on=ID, how="anti", maintain_order="left"),
+            laid.accepted.lazy().drop(ORDER, PARTITION),
+        ],
+        how="diagonal",
+    )
+    earlier = [Partition(index=each.index, slot_from=0, slot_to=0) for each in previous.partitions]
+    rows = desired_rows(context.store, previous, earlier)
+    placed = pl.concat([without(rows, laid.before), laid.accepted.select(*NARROW, PARTITION)])
+    with _targets(request, context) as (keys, targets):
+        sink(texts, placed, ID, targets, context.store.spool_directory())
+    return _named(keys, placed), None
+
+
+def _counted(head: RefreshHead, state: RowState) -> tuple[PartitionDesired, ...]:
+    counts = np.bincount(state.rows.column("partitions")[state.rows.alive], minlength=256)
+    return tuple(
+        PartitionDesired(index=each.index, desired=each.desired, rows=int(counts[each.index]))
+        for each in head.partitions
+    )
+
+
+def _read(
+    request: RefreshRequest, credentials: SourceCredentials, context: Context, taken: Taken
+) -> Rows | RefusedRead:
     digest = None
     scratch = context.store.spool_directory()
     with Spill(scratch) as spill:
@@ -116,14 +207,17 @@ def _read(request: RefreshRequest, credentials: SourceCredentials, context: Cont
             with opened(request, credentials, context) as (spooled, version):
                 digest = spooled.digest
                 seen = Seen(digest, version)
-                quiet = _quiet(request, digest, version)
-                if quiet is not None:
-                    return _again(quiet, context)
-                _refuse_older(request, digest, version)
-                changed = _changes(request, context, spooled, seen, spill)
-                if changed is not None:
-                    return changed
-                return _read_all(request, context, spooled, seen)
+                over = overlay_reading.overlaid(context.store, taken.heads)
+                if not (taken.anew or taken.changed.height):
+                    quiet = _quiet(request, digest, version)
+                    if quiet is not None:
+                        return _again(quiet, context)
+                refuse_older(request, digest, version)
+                if not (taken.anew or taken.changed.height):
+                    changed = _changes(request, context, spooled, seen, spill, over)
+                    if changed is not None:
+                        return changed
+                return _read_all(request, context, spooled, seen, Overlaid(over.layers))
         except Fault as fault:
             if fault.reason not in REFUSALS:
                 raise
@@ -132,7 +226,7 @@ def _read(request: RefreshRequest, credentials: SourceCredentials, context: Cont
             raise storage_fault(error, "spooling the source") from error
 
 
-def _read_all(request: RefreshRequest, context: Context, spooled: Spool | Direct, seen: Seen) -> Rows:
+def _read_all(request: RefreshRequest, context: Context, spooled: Spool | Direct, seen: Seen, over: Overlaid) -> Rows:
     """Read everything."""
     heads = Heads.load(context.store, request.partitions)
     held, placed = _known_homes(request, context, heads)
@@ -141,8 +235,8 @@ def _read_all(request: RefreshRequest, context: Context, spooled: Spool | Direct
     homes = partition.Homes(held, placed, _ranges(request))
     with RowTables(context.store.spool_directory(), indices, homes, lenient=lenient) as tables:
         book = MaskBook()
-        read = read_rows(request.items, spooled, tables, request.limits.line_bytes_max, book)
-        _must_be_enough(request, read.rows, read.accepted.height + read.rejected.height)
+        read = read_rows(request.items, spooled, tables, request.limits.line_bytes_max, book, over)
+        must_be_enough(request, read.rows, read.accepted.height + read.rejected.height)
         must_not_orphan(
             request.items.variants,
             heads.snapshot,
@@ -157,7 +251,7 @@ def _read_all(request: RefreshRequest, context: Context, spooled: Spool | Direct
 
 
 def _changes(
-    request: RefreshRequest, context: Context, spooled: Spool | Direct, seen: Seen, spill: Spill
+    request: RefreshRequest, context: Context, spooled: Spool | Direct, seen: Seen, spill: Spill, over: Overlaid
 ) -> Rows | None:
     """Read only what changed, where that is possible."""
     previous = request.previous
@@ -168,14 +262,14 @@ def _changes(
     if manifest is None or indices != {each.index for each in previous.partitions}:
         return None
     state = load(context.store, manifest)
-    found = read_increment(request, context, spooled, state, spill)
+    found = read_increment(request, context, spooled, state, spill, over)
     if found is None:
         return None
     inputs = open_inputs(context.store, manifest, request.partitions)
     inputs = inputs or all_inputs(context.store, previous, request.partitions)
     if _misplaced(inputs.sides) or may_orphan(request.items.variants, state.rows, inputs.sides, found):
         return None
-    _must_be_enough(request, found.read.rows, found.valid + found.read.rejected.height)
+    must_be_enough(request, found.read.rows, found.valid + found.read.rejected.height)
     return _followed(request, context, state, found, inputs, spill.rows(), seen)
 
 
@@ -192,13 +286,9 @@ def _followed(
     assert request.previous is not None
     placed = found.accepted.with_columns(_homes_of_changed(request, state, found, inputs))
     following = keep_increment(request, context, state, placed, texts, found.dead, found.book)
-    counts = np.bincount(following.rows.column("partitions")[following.rows.alive], minlength=256)
-    named = tuple(
-        PartitionDesired(index=each.index, desired=each.desired, rows=int(counts[each.index]))
-        for each in request.previous.partitions
-    )
-    rejected = _write_rejected(request, context, found.read)
-    findings = _write_findings(request, context, found.read)
+    named = _counted(request.previous, following)
+    rejected = _write_rejected(request, context, found.read.rejected, found.read.findings)
+    findings = _write_findings(request, context, found.read.findings)
     head = _head(request, seen, named, found.read.rows, found.valid, findings)
     moved = moved_on(
         inputs,
@@ -237,50 +327,10 @@ def _quiet(request: RefreshRequest, digest: str, version: Version) -> RefreshReq
     previous = request.previous
     if previous is None or digest != previous.digest or request.configuration_digest != previous.configuration_digest:
         return None
+    if previous.judge_again:
+        return None
     seen = {"read_at": request.now, "etag": version.etag, "last_modified": version.last_modified}
     return request.model_copy(update={"previous": previous.model_copy(update=seen)})
-
-
-def _refuse_older(request: RefreshRequest, digest: str, version: Version) -> None:
-    previous = request.previous
-    if previous is None or request.accept_went_back or digest == previous.digest:
-        return
-    if request.items.source.config_map is not None:
-        return  # read from the API server itself, which never shows an older one: somebody put it back
-    if digest in previous.superseded_digests or _earlier(version.last_modified, previous.last_modified):
-        raise Fault(
-            "SourceWentBack",
-            Disposition.RETRY,
-            "the source shows an older version than before; it is taken after three equal reads, or ask for a sync",
-        )
-
-
-def _earlier(one: str | None, other: str | None) -> bool:
-    """Compare two Last-Modified headers; one that is no date proves nothing."""
-    if one is None or other is None:
-        return False
-    try:
-        return parsedate_to_datetime(one) < parsedate_to_datetime(other)
-    except (ValueError, TypeError):
-        return False
-
-
-def _must_be_enough(request: RefreshRequest, rows: int, readable: int) -> None:
-    evidence = request.items.evidence
-    if readable == 0:
-        raise Fault(
-            "SourceMalformed", Disposition.RETRY, "no row of the source can be read; check format and delimiter"
-        )
-    if rows < evidence.min_rows:
-        message = f"the source has {rows} rows, evidence.minRows asks for {evidence.min_rows}"
-        raise Fault("SourceTooSmall", Disposition.RETRY, message)
-    before = request.previous.rows if request.previous else 0
-    limit = evidence.max_shrink_percent
-    if limit is not None and (before - rows) * 100 > limit * before:
-        message = f"the source has {rows} rows after {before}; evidence.maxShrinkPercent allows {limit} % less"
-        raise Fault("SourceTooSmall", Disposition.RETRY, message)
-    if rows > request.limits.rows_max:
-        raise Fault("SourceMalformed", Disposition.RETRY, f"the source has more than {request.limits.rows_max} rows")
 
 
 def _placed(
@@ -298,11 +348,11 @@ def _placed(
     with _targets(request, context) as (keys, targets):
         tables.publish(placed, targets)
     named = _named(keys, placed)
-    rejected = _write_rejected(request, context, read)
+    rejected = _write_rejected(request, context, read.rejected, read.findings)
     manifest = None
     if placed.height >= request.limits.incremental_rows_min:
         manifest = keep_base(request, context, spooled, read, placed, named, book)
-    findings = _write_findings(request, context, read)
+    findings = _write_findings(request, context, read.findings)
     head = _head(request, seen, named, read.rows, read.accepted.height, findings)
     inputs = everything(placed.select(*NARROW, PARTITION), heads)
     return Rows(inputs, _stays(request.items, read.rejected), read.findings, rejected, read.complete, head, manifest)
@@ -342,17 +392,36 @@ def _stays(entry: ItemsEntry, rejected: pl.DataFrame) -> pl.DataFrame:
     return rejected.filter(pl.col(ID).is_not_null()) if keeps else rejected.clear()
 
 
-def _write_rejected(request: RefreshRequest, context: Context, read: Read) -> str:
+def _write_rejected(
+    request: RefreshRequest, context: Context, rejected: pl.DataFrame, findings: Sequence[RuleFinding]
+) -> str:
     """Write rejected rows, with what the rules found, so that a quiet look can say it again."""
-    checks = [_rule_count(each).model_dump() for each in read.findings]
+    checks = [_rule_count(each).model_dump() for each in findings]
     key = table_key(request.prefix, Kind.REJECTED, "all")
-    return write_table(context.store, key, read.rejected, {CHECKS: json.dumps(checks)})
+    return write_table(context.store, key, rejected, {CHECKS: json.dumps(checks)})
 
 
-def _write_findings(request: RefreshRequest, context: Context, read: Read) -> str:
+def _write_findings(request: RefreshRequest, context: Context, findings: Sequence[RuleFinding]) -> str:
     """Write what the checks found, item by item."""
-    found = Findings(checks=tuple(_rule_count(each, NAMED_MAX) for each in read.findings))
+    found = Findings(checks=tuple(_rule_count(each, NAMED_MAX) for each in findings))
     key = f"{request.prefix}/findings.json"
+    context.store.write(key, found.model_dump_json().encode())
+    return key
+
+
+def _findings_of(context: Context, head: RefreshHead) -> tuple[RuleCount, ...]:
+    content = context.store.read(head.findings) if head.findings is not None else None
+    return Findings.model_validate_json(content).checks if content is not None else ()
+
+
+def _with_remarks(
+    request: RefreshRequest, context: Context, head: RefreshHead, said: Sequence[RuleCount]
+) -> str | None:
+    """Add what is to be said of overlays to the findings of this step."""
+    if not said or head.findings is None or not head.findings.startswith(request.prefix):
+        return head.findings
+    found = Findings(checks=(*_findings_of(context, head), *said))
+    key = f"{request.prefix}/findings-with-overlays.json"
     context.store.write(key, found.model_dump_json().encode())
     return key
 
@@ -398,7 +467,7 @@ def _ranges(request: RefreshRequest) -> list[SlotRange]:
 
 def _again(request: RefreshRequest, context: Context) -> Rows:
     """Take the rows of the last accepted read once more."""
-    previous = request.previous
+    previous, looked = request.previous, request.read or not request.overlays
     if previous is None:
         raise Fault("PreparingFailed", Disposition.DEFECT, "there is no accepted read yet that could be compared again")
     memory = memory_of(context.store, previous)
@@ -419,7 +488,7 @@ def _again(request: RefreshRequest, context: Context) -> Rows:
         earlier = [Partition(index=each.index, slot_from=0, slot_to=0) for each in previous.partitions]
         head, narrow = _moved(request, context, heads, previous, desired_rows(context.store, previous, earlier))
         inputs, written = everything(narrow, heads), None
-    return Rows(inputs, stays, findings, memory.rejected, memory.complete, head, written)
+    return Rows(inputs, stays, findings, memory.rejected, memory.complete, head, written, looked)
 
 
 def _findings_again(context: Context, rejected: str | None) -> list[RuleFinding]:
@@ -428,6 +497,13 @@ def _findings_again(context: Context, rejected: str | None) -> list[RuleFinding]
     found = json.loads(read_metadata(context.store, rejected).get(CHECKS, "[]"))
     counts = [RuleCount.model_validate(each) for each in found]
     return [RuleFinding(each.rule, each.level, each.count, each.message, each.sample_ids) for each in counts]
+
+
+def _named_again(context: Context, head: RefreshHead, rejected: str | None) -> list[RuleFinding]:
+    """What the checks found, with all the ids that were named."""
+    named = {each.rule: each.sample_ids for each in _findings_of(context, head)}
+    found = _findings_again(context, rejected)
+    return [replace(each, sample_ids=named.get(each.rule, each.sample_ids)) for each in found]
 
 
 def _misplaced(sides: Sides) -> bool:
@@ -459,7 +535,7 @@ def _compare(request: RefreshRequest, context: Context, rows: Rows) -> RefreshRe
         sides.desired,
         rows.stays,
         _guard(request.guard, rows.inputs),
-        Look(request.now, rows.complete, request.interval),
+        Look(request.now, rows.complete and rows.looked, request.interval),
         request.catalog_id,
     )
     memory = Memory(outcome.generations, rows.rejected, rows.complete)

@@ -18,11 +18,12 @@ from controller.ports.sources import Version
 from controller.preparing.ahead import ahead
 from controller.preparing.context import Context
 from controller.preparing.spill import ORDER, Spill
-from controller.products import mapping, rules
+from controller.products import mapping, overlays, rules
 from controller.products.advice import Rule
 from controller.products.fields import ID
 from controller.products.fingerprints import group_hash, row_hash, slot, static_hashes
 from controller.products.masks import MaskBook
+from controller.products.overlays import Overlaid
 from controller.products.prints import MASK
 from controller.products.raw import UnsuitableError
 from controller.products.records import LINE, Findings
@@ -109,7 +110,9 @@ def opened(
         yield spooled, fetching.fetch(request.items, credentials, around, spooled)
 
 
-def read_rows(entry: ItemsEntry, spooled: Spool | Direct, spill: Taker, line_bytes_max: int, book: MaskBook) -> Read:
+def read_rows(
+    entry: ItemsEntry, spooled: Spool | Direct, spill: Taker, line_bytes_max: int, book: MaskBook, over: Overlaid
+) -> Read:
     """Parse, map, check. What a row is called stays with it as its line."""
     findings = Findings()
     shape = readers.shape(fetching.format_of(entry), spooled)
@@ -123,7 +126,7 @@ def read_rows(entry: ItemsEntry, spooled: Spool | Direct, spill: Taker, line_byt
         return readers.open_rows(shape, spooled, Findings(), line_bytes_max).frames
 
     blocks = ahead(itertools.chain(first, frames))
-    checked = list(_checked(plan.assembly.frames(blocks, again), plan, entry, spill, book)) if plan else []
+    checked = list(_checked(plan.assembly.frames(blocks, again), plan, entry, spill, book, over)) if plan else []
     if not any(frame.height for frame, _ in checked) and not findings.bad_rows:
         raise Fault("SourceEmpty", Disposition.RETRY, "the source has no rows; nothing was changed")
     if not checked:
@@ -131,7 +134,7 @@ def read_rows(entry: ItemsEntry, spooled: Spool | Direct, spill: Taker, line_byt
     whole = pl.concat([frame for frame, _ in checked])
     left = plan.assembly.findings() if plan else []
     merged = rules.merge([each for _, found in checked for each in found])
-    named = [*_in_order(merged, plan), *left, *guessed(spooled)]
+    named = [*_in_order(merged, plan), *left, *guessed(spooled), *overlays.findings(over.blames)]
     return _separated(whole, named, findings, entry, opened.columns)
 
 
@@ -144,17 +147,19 @@ def read_candidates(
     columns: tuple[str, ...],
     plan: mapping.MappingPlan,
     lines: LineMap,
+    over: Overlaid,
 ) -> Read:
     """Map and check some records of a source whose others are known. `findings` fill while `frames` are read.
 
     Raises UnsuitableError where these rows cannot be understood without the others.
     """
     rows = plan.assembly.frames(_with_columns(frames, columns), _never_again)
-    checked = [(lines.actual(frame), found) for frame, found in _checked(rows, plan, entry, spill, book)]
+    checked = [(lines.actual(frame), found) for frame, found in _checked(rows, plan, entry, spill, book, over)]
     if not checked:
         raise UnsuitableError
     whole = pl.concat([frame for frame, _ in checked])
     named = _in_order(rules.merge([each for _, found in checked for each in found]), plan)
+    named += overlays.findings(over.blames)
     return _separated(whole, named, lines.of(findings), entry, columns)
 
 
@@ -189,20 +194,28 @@ def guessed(spooled: Spool | Direct) -> list[RuleFinding]:
 
 
 def _checked(
-    frames: Iterable[pl.DataFrame], plan: mapping.MappingPlan, entry: ItemsEntry, spill: Taker, book: MaskBook
+    frames: Iterable[pl.DataFrame],
+    plan: mapping.MappingPlan,
+    entry: ItemsEntry,
+    spill: Taker,
+    book: MaskBook,
+    over: Overlaid,
 ) -> Iterator[tuple[pl.DataFrame, list[RuleFinding]]]:
     """Map, normalise, check and hash block by block. The rows go to the spill; only narrow columns are returned."""
     named = plan.rules()
     for frame in frames:
         mapped = mapping.apply(frame, plan, keep=(LINE,))
         mapped = rules.normalise(mapped, entry.currency, decimal_comma=plan.decimal_comma)
+        mapped = over.onto(mapped)
         flags = rules.flags_of(mapped, named)
         checked, found = rules.check(mapped, named, flags)
-        narrow = spill.add(_hashed(checked, plan.fields)).select(*NARROW, LINE, REJECTED, ORDER)
+        over.judge(checked, flags, named)
+        narrow = spill.add(hashed(checked, plan.fields)).select(*NARROW, LINE, REJECTED, ORDER)
         yield narrow.with_columns(book.number(flags).alias(MASK)), found
 
 
-def _hashed(rows: pl.DataFrame, fields: list[str]) -> pl.DataFrame:
+def hashed(rows: pl.DataFrame, fields: list[str]) -> pl.DataFrame:
+    """Add the hashes by which rows are compared."""
     return rows.with_columns(group_hash(fields).alias("_group_hash"), static_hashes(rows, fields)).with_columns(
         _row_hash=row_hash(pl.col("_static_hash")), _slot=slot(pl.col("_group_hash"))
     )

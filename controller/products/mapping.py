@@ -58,6 +58,8 @@ class MappingPlan:
     """What to add to a rule's message, as far as the first rows show it."""
     currency: str | None = None
     """The one that prices should have."""
+    overlaid: frozenset[str] = frozenset()
+    """Fields that overlays give; where nothing else does, they are null until then."""
 
     @property
     def row_local(self) -> bool:
@@ -71,7 +73,8 @@ class MappingPlan:
     def fields(self) -> list[str]:
         """Fields of the result, in the fixed order; volatile ones are always there, if only as nulls."""
         own = {PREVIOUS_ID} if self.previous else set()
-        return in_order({*self.columns, *self.constants, *self.templates, *own, *VOLATILE} - {CURRENCY})
+        given = {*self.columns, *self.constants, *self.templates, *own, *self.overlaid, *VOLATILE}
+        return in_order(given - {CURRENCY})
 
 
 def invalid(why: str) -> Fault:
@@ -182,7 +185,7 @@ class _Planning:
     def plan(self) -> MappingPlan:
         declared = self._declared()
         columns, constants, templates = declared
-        rest = {**_same_names(self._names), **self._of_preset()}
+        rest = {**same_names(self._names), **self._of_preset()}
         columns = {
             **{name: column for name, column in rest.items() if name not in {**constants, **templates}},
             **columns,
@@ -197,8 +200,9 @@ class _Planning:
             self._assembly,
             self._entry.mapping.decimal is DecimalSeparator.COMMA,
             self._previous_pattern(),
+            overlaid=frozenset(each.field for overlay in self._entry.overlays for each in overlay.columns),
         )
-        missing = self._missing({*columns, *constants, *templates})
+        missing = self._missing({*columns, *constants, *templates, *found.overlaid})
         advised = suggestions.suggest(self._entry, self._names, missing, self._mapped(found))
         self._problems += self._of_missing(missing, advised.fields)
         if self._problems:
@@ -262,17 +266,12 @@ class _Planning:
                 self._problems.append(f"mapping: field {name} stands in {' and '.join(found)}; remove one of them")
 
     def _exists(self, name: str, where: str) -> bool:
-        dotted = _INDEX.sub(r".\1", name)
-        if name in self._names or dotted in self._names:
-            self._paths |= {} if name in self._names else {name: (dotted, "")}
-            return True
-        for match in reversed(list(_PATH.finditer(name))):
-            path = "$" + _NUMBER.sub(r"[\1]", name[match.start() :])
-            if name[: match.start()] in self._names and _is_path(path):
-                self._paths[name] = (name[: match.start()], path)
-                return True
-        self._problems.append(f"{where}: the source has no column {name!r}{_near(name, self._names)}")
-        return False
+        found = locate(name, self._names)
+        if found is None:
+            self._problems.append(f"{where}: the source has no column {name!r}{nearest(name, self._names)}")
+            return False
+        self._paths |= {} if found == (name, "") else {name: found}
+        return True
 
     def _of_preset(self) -> dict[str, str]:
         added = [name for name in self._assembly.columns if name.startswith(assembly.PREFIX)]
@@ -299,7 +298,7 @@ class _Planning:
         """Say in a few words what nothing gives; the nearest columns only where no better advice follows."""
         preset = self._entry.mapping.preset
         required = [name for name in missing if name != BRAND]
-        near = [_near(name, self._names) for name in required if name not in advised or len(required) == 1]
+        near = [nearest(name, self._names) for name in required if name not in advised or len(required) == 1]
         hints = [presets.hint(preset, name) for name in required]
         field = "field" if len(required) == 1 else "fields"
         words = (
@@ -316,6 +315,18 @@ class _Planning:
         head = self._sample.head(SAMPLE_ROWS)
         (rows,) = list(self._assembly.frames([head], lambda: [head])) or [head.clear()]
         return assembly.conform(rows, self._names), apply(rows, found)
+
+
+def locate(name: str, names: Sequence[str]) -> tuple[str, str] | None:
+    """Find the column that a declared name means, and the path within its cells; None where there is neither."""
+    dotted = _INDEX.sub(r".\1", name)
+    if name in names or dotted in names:
+        return (name if name in names else dotted), ""
+    for match in reversed(list(_PATH.finditer(name))):
+        path = "$" + _NUMBER.sub(r"[\1]", name[match.start() :])
+        if name[: match.start()] in names and _is_path(path):
+            return name[: match.start()], path
+    return None
 
 
 def _assembly(entry: ItemsEntry, available: Sequence[str]) -> Assembly:
@@ -338,7 +349,7 @@ def _is_path(path: str) -> bool:
     return True
 
 
-def _same_names(names: list[str]) -> dict[str, str]:
+def same_names(names: Sequence[str]) -> dict[str, str]:
     """Columns that carry Meta's names already, also as "Image Link"; an exact name wins over a similar one."""
     found: dict[str, str] = {}
     for name in names:
@@ -348,8 +359,9 @@ def _same_names(names: list[str]) -> dict[str, str]:
     return found
 
 
-def _near(wanted: str, names: list[str]) -> str:
+def nearest(wanted: str, names: Sequence[str]) -> str:
+    """Name the columns that may be meant, for the end of a message."""
     lower = {name.lower(): name for name in names}
     close = difflib.get_close_matches(wanted.lower(), lower, n=NEAREST_MAX, cutoff=0.5)
-    shown = [lower[each] for each in close] or names[:NEAREST_MAX]
+    shown = [lower[each] for each in close] or list(names[:NEAREST_MAX])
     return f"; nearest: {', '.join(map(repr, shown))}" if shown else ""

@@ -224,6 +224,14 @@ class Rows:
         found[~low] = second[places[~low] - edge]
         return found
 
+    def raw(self, places: Places) -> Hashes:
+        """Hashes of the raw records of some rows, 0 where a row has none of its own."""
+        found = np.zeros(self.size, np.uint64)
+        found[self.base.raw_places] = self.base.raw_keys
+        if self.delta is not None:
+            found[self.delta.raw_places.astype(np.int64) + self.base.rows] = self.delta.raw_keys
+        return found[places]
+
     def narrow(self, places: Places) -> pl.DataFrame:
         """Return some rows as `NARROW` with `_partition`, `_mask` and `_part`."""
         texts = self.values(places)

@@ -16,6 +16,7 @@ from controller.faults import Disposition, Fault
 from controller.planning import children
 from controller.planning.catalog_status import View, breaks_at, summarize
 from controller.planning.retention import expired
+from controller.reconcile import overlays
 from controller.reconcile.catalog_deletion import CatalogDeletion
 from controller.reconcile.catalog_identity import Identity
 from controller.reconcile.catalog_settings import CatalogSettingsKeeper
@@ -316,6 +317,11 @@ class _Work:
             handled_request=handled,
             suspended=catalog.spec.suspend,
             now=self._now(),
+            overlays=overlays.views(
+                catalog.spec.items[0],
+                sight.overlays if sight is not None else {},
+                ledger.items[0] if ledger is not None and ledger.items else None,
+            ),
         )
         status, verdicts = summarize(view)
         written = await report(self._context, catalog, status, verdicts)

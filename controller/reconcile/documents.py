@@ -3,9 +3,23 @@
 from datetime import datetime
 
 from controller.api.v1alpha1.catalog import CatalogSpec
-from controller.api.v1alpha1.catalog_ledger import LedgerContent, PartitionRecord, PendingCounts, RefreshRecord
+from controller.api.v1alpha1.catalog_ledger import (
+    LedgerContent,
+    OverlayRecord,
+    PartitionRecord,
+    PendingCounts,
+    RefreshRecord,
+)
 from controller.api.v1alpha1.policies import Guards
-from controller.ports.preparing import GuardPolicy, Partition, PartitionDesired, Pending, PriceChangePolicy, RefreshHead
+from controller.ports.preparing import (
+    GuardPolicy,
+    OverlayHead,
+    Partition,
+    PartitionDesired,
+    Pending,
+    PriceChangePolicy,
+    RefreshHead,
+)
 from controller.scheduling.ledger import roll_guard
 
 
@@ -38,6 +52,8 @@ def refresh_head(record: RefreshRecord) -> RefreshHead:
         rows=record.rows,
         valid=record.valid,
         invalid=record.invalid,
+        overlays=tuple(OverlayHead(**each.model_dump()) for each in record.overlays),
+        judge_again=record.judge_again,
     )
 
 
@@ -59,6 +75,8 @@ def refresh_record(head: RefreshHead, layout_id: int) -> RefreshRecord:
         valid=head.valid,
         invalid=head.invalid,
         layout_id=layout_id,
+        overlays=tuple(OverlayRecord(**each.model_dump()) for each in head.overlays),
+        judge_again=head.judge_again,
     )
 
 

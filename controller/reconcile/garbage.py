@@ -121,6 +121,7 @@ def references(ledger: LedgerContent) -> frozenset[str]:
     for items in ledger.items:
         if items.refresh is not None:
             found += [*items.refresh.desired, items.refresh.departures, items.refresh.findings]
+            found += [each.table for each in items.refresh.overlays]
         if items.held is not None:
             found.append(items.held.ids)
     found += [followed.sent for followed in ledger.followed]

@@ -20,23 +20,21 @@ from controller.api.v1alpha1.catalog_ledger import (
     PendingCounts,
 )
 from controller.api.v1alpha1.deletion_approval import DeletionApproval
-from controller.api.v1alpha1.items import ItemsEntry
+from controller.api.v1alpha1.items import ItemsEntry, Overlay
 from controller.api.v1alpha1.policies import Guards
 from controller.faults import Disposition, Fault
 from controller.planning.layout import partitions_of, recommended_shards
 from controller.ports import preparing as documents
 from controller.ports.sources import Version
 from controller.reconcile import documents as convert
+from controller.reconcile import overlays
 from controller.reconcile.context import Context
 from controller.reconcile.ledgers import LedgerBook, catalog_prefix
+from controller.reconcile.overlays import OverlaySight
 from controller.reconcile.source_credentials import read_credentials
 from controller.scheduling import ledger as transitions
 
 LOG = logging.getLogger(__name__)
-
-WENT_BACK_ACCEPTED_AFTER = 3
-"""Equal reads of an older version after which it is believed."""
-RETRY_MIN = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +62,17 @@ class Sight:
     """Digest → items released, for the status of the approvals."""
     tried: Tried | None = None
     """What the guard was asked with last: once is enough."""
+    overlays: dict[str, OverlaySight] = field(default_factory=dict)
+
+    def of(self, overlay: Overlay) -> OverlaySight:
+        return self.overlays.setdefault(overlay.name, OverlaySight())
 
 
 def configuration_digest(entry: ItemsEntry, layout: LayoutRecord | None) -> str:
     """Everything of the spec that decides what a row becomes. When it changes, the source is read anew."""
-    wire = entry.model_dump(mode="json", by_alias=True, exclude={"interval", "evidence"})
+    wire = entry.model_dump(mode="json", by_alias=True, exclude={"interval", "evidence", "overlays"})
+    if entry.overlays:
+        wire["overlays"] = [overlays.overlay_digest(entry, each) for each in entry.overlays]
     shards = layout.shards if layout is not None else 0
     text = json.dumps([wire, shards, documents.FORMAT_VERSION], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -103,11 +107,26 @@ class Refreshing:
         """When the source is to be looked at next; not later than now means now."""
         now = self._context.clock.now()
         sight = self.sight(catalog_id)
+        due_at = self._full_due_at(catalog, catalog_id, ledger, requested)
+        if not self._current(catalog, ledger):
+            return due_at  # overlays are read together with the full source
+        return min([due_at, *(sight.of(each).due_at(each, now) for each in catalog.spec.items[0].overlays)])
+
+    def _current(self, catalog: Catalog, ledger: LedgerContent) -> bool:
+        """Tell whether the rows are what the spec makes of the sources."""
+        refresh = ledger.items[0].refresh if ledger.items else None
+        digest = configuration_digest(catalog.spec.items[0], ledger.layout)
+        return refresh is not None and refresh.configuration_digest == digest
+
+    def _full_due_at(self, catalog: Catalog, catalog_id: str, ledger: LedgerContent, requested: str | None) -> datetime:
+        """When the full source is to be looked at next."""
+        now = self._context.clock.now()
+        sight = self.sight(catalog_id)
         entry = catalog.spec.items[0]
         items = ledger.items[0] if ledger.items else None
         if sight.retry_at is not None:
             return sight.retry_at if requested in (None, sight.handled_request) else now
-        if items is None or items.refresh is None:
+        if items is None or items.refresh is None or items.refresh.judge_again:
             return now
         if items.refresh.configuration_digest != configuration_digest(entry, ledger.layout):
             return now
@@ -124,8 +143,11 @@ class Refreshing:
     async def run(self, catalog: Catalog, catalog_id: str, requested: str | None) -> None:
         """One look, as a task of the runner. What went wrong is remembered and retried with back-off."""
         sight = self.sight(catalog_id)
+        full = False
         try:
-            await self._look(catalog, catalog_id, requested)
+            ledger, full, together = await self._overlays_first(catalog, catalog_id, requested)
+            if full:
+                await self._look(catalog, catalog_id, ledger, requested, together)
         except Fault as fault:
             if fault.reason in ("LeaseLost", "LedgerUnavailable"):
                 raise
@@ -135,8 +157,9 @@ class Refreshing:
             message = "the source could not be worked on, which is a defect; the operator's log has more"
             self._refuse(sight, Fault("PreparingFailed", Disposition.DEFECT, message), catalog.spec.items[0].interval)
         else:
-            sight.failures = 0
-            sight.retry_at = None
+            if full:
+                sight.failures = 0
+                sight.retry_at = None
         if requested is not None:
             sight.handled_request = requested
 
@@ -144,30 +167,86 @@ class Refreshing:
         now = self._context.clock.now()
         sight.refused = fault
         sight.failures += 1
-        backoff = min(RETRY_MIN * 2 ** min(sight.failures - 1, 8), max(interval, RETRY_MIN))
-        sight.retry_at = fault.retry_at or now + backoff
+        sight.retry_at = fault.retry_at or now + overlays.backoff(sight.failures, interval)
         LOG.warning("the source was not accepted", extra={"reason": fault.reason, "detail": fault.message})
 
-    async def _look(self, catalog: Catalog, catalog_id: str, requested: str | None) -> None:
+    async def _overlays_first(
+        self, catalog: Catalog, catalog_id: str, requested: str | None
+    ) -> tuple[LedgerContent, bool, tuple[Overlay, ...]]:
+        """Lay over what overlays say now. Tell whether the full source is due, and the overlays to be read with it."""
         ledger = await self._begin(catalog, catalog_id)
+        entry, items, sight = catalog.spec.items[0], ledger.items[0], self.sight(catalog_id)
+        now = self._context.clock.now()
+        full = self._full_due_at(catalog, catalog_id, ledger, requested) <= now
+        if not self._current(catalog, ledger) or (full and self._forced(sight, requested)):
+            return ledger, full, entry.overlays
+        changed = [each for each in entry.overlays if await self._changed(catalog, items, each, sight)]
+        if not changed:
+            return ledger, full, ()
+        try:
+            applied = await self._refresh(catalog, catalog_id, ledger, read=False, forced=False, over=tuple(changed))
+        except Fault as fault:
+            if fault.reason in ("LeaseLost", "LedgerUnavailable"):
+                raise
+            for each in changed:
+                self._refuse_overlay(sight, each, fault)
+            return self._book.known(catalog_id) or ledger, full, ()
+        ledger = self._book.known(catalog_id) or ledger
+        return ledger, full or not applied, () if applied else tuple(changed)
+
+    async def _changed(self, catalog: Catalog, items: ItemsRecord, overlay: Overlay, sight: Sight) -> bool:
+        """Look at one overlay, if that is due."""
+        now = self._context.clock.now()
+        mine, entry = sight.of(overlay), catalog.spec.items[0]
+        if mine.due_at(overlay, now) > now:
+            return False
+        known = overlays.known_version(items, entry, overlay)
+        if mine.refused is not None or known is None:
+            return True
+        try:
+            credentials = await overlays.credentials_of(self._context, catalog.namespace, entry, overlay)
+            look = await self._context.probe.look(overlay.source, credentials, known)
+        except Fault as fault:
+            self._refuse_overlay(sight, overlay, fault)
+            return False
+        if look.version is None:
+            mine.accept(now)
+        return look.version is not None
+
+    def _refuse_overlay(self, sight: Sight, overlay: Overlay, fault: Fault) -> None:
+        sight.of(overlay).refuse(overlay, fault, self._context.clock.now())
+        extra = {"overlay": overlay.name, "reason": fault.reason, "detail": fault.message}
+        LOG.warning("an overlay was not accepted", extra=extra)
+
+    def _forced(self, sight: Sight, requested: str | None) -> bool:
+        return requested is not None and requested != sight.handled_request
+
+    async def _look(
+        self,
+        catalog: Catalog,
+        catalog_id: str,
+        ledger: LedgerContent,
+        requested: str | None,
+        over: tuple[Overlay, ...],
+    ) -> None:
+        """Look at the full source, and read it together with overlays where these need that."""
         entry = catalog.spec.items[0]
         items = ledger.items[0]
         sight = self.sight(catalog_id)
-        forced = requested is not None and requested != sight.handled_request
-        digest = configuration_digest(entry, ledger.layout)
-        current = items.refresh is not None and items.refresh.configuration_digest == digest
+        forced = self._forced(sight, requested)
         read = True
-        if current and not forced and sight.refused is None:
+        if self._current(catalog, ledger) and not forced and sight.refused is None and not over:
             assert items.refresh is not None
-            known = Version(items.refresh.etag, items.refresh.last_modified)
-            credentials = await read_credentials(self._context, catalog.namespace, entry)
-            look = await self._context.probe.look(entry.source, credentials, known)
-            read = look.version is not None
+            if not items.refresh.judge_again:
+                known = Version(items.refresh.etag, items.refresh.last_modified)
+                credentials = await read_credentials(self._context, catalog.namespace, entry)
+                look = await self._context.probe.look(entry.source, credentials, known)
+                read = look.version is not None
         now = self._context.clock.now()
         if not read and not self._compare_due(catalog, catalog_id, ledger, now):
             sight.looked_at = now
             return
-        await self._refresh(catalog, catalog_id, ledger, read=read, forced=forced)
+        await self._refresh(catalog, catalog_id, ledger, read=read, forced=forced, over=over)
 
     def _compare_due(self, catalog: Catalog, catalog_id: str, ledger: LedgerContent, now: datetime) -> bool:
         """Whether a look that found nothing new still has something to decide."""
@@ -205,19 +284,47 @@ class Refreshing:
 
         return await self._book.change(catalog_id, transition)
 
-    async def _refresh(
-        self, catalog: Catalog, catalog_id: str, ledger: LedgerContent, *, read: bool, forced: bool
-    ) -> None:
+    async def _credentials(
+        self, catalog: Catalog, sight: Sight, over: tuple[Overlay, ...], *, read: bool
+    ) -> tuple[documents.SourceCredentials, list[Overlay]]:
+        """Read what the sources of a step need; an overlay whose credentials are missing is left out of it."""
         entry = catalog.spec.items[0]
+        credentials = documents.SourceCredentials()
         if read:
+            credentials = await read_credentials(self._context, catalog.namespace, entry)
+            credentials = await self._context.probe.authorise(entry.source, credentials)
+        found: dict[str, documents.SourceCredentials] = {}
+        usable = []
+        for each in over:
+            try:
+                own = await overlays.credentials_of(self._context, catalog.namespace, entry, each)
+                found[each.name] = await self._context.probe.authorise(each.source, own)
+                usable.append(each)
+            except Fault as fault:
+                self._refuse_overlay(sight, each, fault)
+        return credentials.model_copy(update={"overlays": found}), usable
+
+    async def _refresh(
+        self,
+        catalog: Catalog,
+        catalog_id: str,
+        ledger: LedgerContent,
+        *,
+        read: bool,
+        forced: bool,
+        over: tuple[Overlay, ...] = (),
+    ) -> bool:
+        """Run one step. False: what the overlays say needs a read of the full source."""
+        entry = catalog.spec.items[0]
+        sight = self.sight(catalog_id)
+        credentials, readable = await self._credentials(catalog, sight, over, read=read)
+        if over and not readable and not read:
+            return True
+        if read or readable:
             ledger = await self._book.change(catalog_id, _next_sequence)
         items = ledger.items[0]
         now = self._context.clock.now()
         asked = self._asked(catalog, ledger)
-        credentials = None
-        if read:
-            credentials = await read_credentials(self._context, catalog.namespace, entry)
-            credentials = await self._context.probe.authorise(entry.source, credentials)
         request = documents.RefreshRequest(
             store=self._context.store.url,
             prefix=self._prefix(catalog_id, ledger, items.sequence),
@@ -227,7 +334,7 @@ class Refreshing:
             configuration_digest=configuration_digest(entry, ledger.layout),
             sequence=items.sequence,
             read=read,
-            accept_went_back=forced or items.went_back_count >= WENT_BACK_ACCEPTED_AFTER,
+            accept_went_back=forced or items.went_back_count >= overlays.WENT_BACK_ACCEPTED_AFTER,
             interval=entry.interval,
             layout_id=ledger.layout.id if ledger.layout is not None else 1,
             partitions=tuple(convert.partition(record) for record in ledger.partitions),
@@ -238,16 +345,50 @@ class Refreshing:
                 documents.SourceRoot(name=name, directory=str(path))
                 for name, path in sorted(self._context.settings.source_roots.items())
             ),
+            overlays=tuple(overlays.request_of(items, entry, each, forced=forced) for each in readable),
         )
         result = await self._context.preparing.run(request, credentials)
         if isinstance(result, documents.FailedStep):
             raise Fault(result.reason, Disposition.RETRY, result.message)
         assert isinstance(result, documents.RefreshResult)
+        clean_at = self._clean_at(catalog_id, ledger, readable, now, read=read or not readable)
+        await self._note_overlays(catalog, catalog_id, result)
         if result.refused is not None:
             await self._note_went_back(catalog_id, result.refused)
             raise Fault(result.refused.reason, Disposition.RETRY, result.refused.message)
-        self.sight(catalog_id).tried = asked
-        await self._accept(catalog, catalog_id, ledger, result, now)
+        if result.needs_read:
+            return False
+        sight.tried = asked
+        await self._accept(catalog, catalog_id, ledger, result, clean_at, now, looked=read or not readable)
+        return True
+
+    def _clean_at(
+        self, catalog_id: str, ledger: LedgerContent, over: list[Overlay], now: datetime, *, read: bool
+    ) -> datetime:
+        """When what is found now was surely not there yet: at the last look before."""
+        sight = self.sight(catalog_id)
+        full = sight.looked_at or ledger.items[0].looked_at
+        moments = [full] if read else []
+        moments += [sight.of(each).looked_at for each in over]
+        return min((each for each in moments if each is not None), default=now)
+
+    async def _note_overlays(self, catalog: Catalog, catalog_id: str, result: documents.RefreshResult) -> None:
+        """Remember which overlays were read, and which were refused and why."""
+        entry, sight = catalog.spec.items[0], self.sight(catalog_id)
+        by_name = {each.name: each for each in entry.overlays}
+        for each in result.overlays:
+            if each.refused is None:
+                sight.of(by_name[each.name]).accept(self._context.clock.now())
+            else:
+                fault = Fault(each.refused.reason, Disposition.RETRY, each.refused.message)
+                self._refuse_overlay(sight, by_name[each.name], fault)
+
+        def transition(ledger: LedgerContent) -> LedgerContent:
+            noted = overlays.with_results(ledger.items[0], entry, result.overlays)
+            return _with_items(ledger, noted) if noted != ledger.items[0] else ledger
+
+        if result.overlays:
+            await self._book.change(catalog_id, transition)
 
     async def _note_went_back(self, catalog_id: str, refused: documents.RefusedRead) -> None:
         def transition(ledger: LedgerContent) -> LedgerContent:
@@ -266,14 +407,17 @@ class Refreshing:
         catalog_id: str,
         seen: LedgerContent,
         result: documents.RefreshResult,
+        clean_at: datetime,
         now: datetime,
+        *,
+        looked: bool,
     ) -> None:
         """Name the refresh in the ledger. The first one also decides the number of shards, once."""
         assert result.head is not None
         sight = self.sight(catalog_id)
-        clean_at = sight.looked_at or seen.items[0].looked_at or now
-        sight.looked_at = now
-        sight.refused = None
+        if looked:
+            sight.looked_at = now
+            sight.refused = None
         sight.checks = result.checks
         wanted = catalog.spec.sharding.shards or recommended_shards(result.head.valid)
         if seen.layout is None and wanted != len(seen.partitions):
@@ -284,7 +428,9 @@ class Refreshing:
         for digest in result.released_digests:
             released = held_before.count if held_before is not None and held_before.digest == digest else 0
             sight.used_approvals[digest] = released
-        await self._book.change(catalog_id, lambda ledger: _accepted(ledger, seen, result, wanted, now, clean_at))
+        await self._book.change(
+            catalog_id, lambda ledger: _accepted(ledger, seen, result, wanted, now, clean_at, looked=looked)
+        )
 
     def _prefix(self, catalog_id: str, ledger: LedgerContent, sequence: int) -> str:
         nonce = f"{self._context.rng.getrandbits(32):08x}"
@@ -322,6 +468,8 @@ def _accepted(
     shards: int,
     now: datetime,
     clean_at: datetime,
+    *,
+    looked: bool,
 ) -> LedgerContent:
     """Name the refresh. What waits now may have changed right after the look before: its age counts from there."""
     head = result.head
@@ -333,12 +481,10 @@ def _accepted(
     items = items.model_copy(
         update={
             "refresh": convert.refresh_record(head, layout.id),
-            "looked_at": now,
             "next_look_at": now if stale else result.next_look_at,
             "held": HeldRecord(**held.model_dump()) if held is not None else None,
             "watching": result.watching,
-            "went_back_digest": None,
-            "went_back_count": 0,
+            **({"looked_at": now, "went_back_digest": None, "went_back_count": 0} if looked else {}),
         }
     )
     pending = {counts.index: convert.pending_counts(counts) for counts in result.pending}

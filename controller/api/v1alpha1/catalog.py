@@ -142,6 +142,20 @@ class Derived(Observation):
     )
 
 
+class OverlayStatus(Observation):
+    """One overlay of an entry of spec.items."""
+
+    name: EntryName = Field(description="Name of the overlay.")
+    rows: Count = Field(default=0, description="Rows of the last good read.")
+    items: Count = Field(default=0, description="Rows of the full source that it has values for.")
+    unknown: Count = Field(default=0, description="Ids that the full source does not have. They are never created.")
+    unknown_sample_ids: SampleIDs = Field(default=(), description="Some of them.")
+    read_at: Timestamp | None = Field(default=None, description="When it last brought something new.")
+    source_version: ShortText | None = Field(default=None, description="Version of the last good read.")
+    reason: ShortText | None = Field(default=None, description="Why the last look failed; absent where it did not.")
+    message: Text | None = Field(default=None, description="What went wrong, and when the next try is.")
+
+
 class ItemsStatus(Observation):
     """Counts of one entry of spec.items."""
 
@@ -152,6 +166,10 @@ class ItemsStatus(Observation):
     acknowledged: Count = Field(default=0, description="Items that Meta has accepted.")
     refused: Count = Field(default=0, description="Items that Meta has refused.")
     source_version: ShortText | None = Field(default=None, description="Version of the last good read.")
+    overlays: Annotated[tuple[OverlayStatus, ...], Field(max_length=STATUS_LIST_MAX)] = Field(
+        default=(),
+        description="Its overlays, in order of precedence.",
+    )
 
 
 class CatalogTotals(Observation):

@@ -130,6 +130,32 @@ class PartitionRecord(WireModel):
     """Why replaces of this partition are stopped until a person looks (UnexpectedResult)."""
 
 
+class OverlayRecord(WireModel):
+    """One overlay as the rows of the last accepted refresh have it. Mirrors controller.ports.preparing.OverlayHead."""
+
+    name: str
+    read_at: Timestamp
+    digest: str
+    etag: str | None = None
+    last_modified: str | None = None
+    configuration_digest: str
+    fields: tuple[str, ...] = Field(default=(), max_length=256)
+    table: str
+    rows: int = 0
+    ids: int = 0
+    unknown: int = 0
+    sample_unknown: tuple[str, ...] = Field(default=(), max_length=10)
+    superseded_digests: tuple[str, ...] = Field(default=(), max_length=16)
+
+
+class OverlayRepeat(WireModel):
+    """An older version that an overlay shows, and how often it was read in a row."""
+
+    name: str
+    digest: str
+    count: int
+
+
 class RefreshRecord(WireModel):
     """The last accepted refresh. Mirrors controller.ports.preparing.RefreshHead."""
 
@@ -149,6 +175,8 @@ class RefreshRecord(WireModel):
     valid: int = 0
     invalid: int = 0
     layout_id: int = 1
+    overlays: tuple[OverlayRecord, ...] = Field(default=(), max_length=16)
+    judge_again: bool = False
 
 
 class HeldRecord(WireModel):
@@ -176,6 +204,7 @@ class ItemsRecord(WireModel):
     watching: int = 0
     went_back_digest: str | None = None
     went_back_count: int = 0
+    overlays: tuple[OverlayRepeat, ...] = Field(default=(), max_length=16)
 
 
 class GuardCounts(WireModel):

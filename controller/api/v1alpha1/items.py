@@ -29,6 +29,10 @@ VALUES_MAX = 1_024
 TEMPLATE_LENGTH_MAX = 2_000
 SQL_LENGTH_MAX = 16_384
 ROWS_MAX = 100_000_000
+OVERLAYS_MAX = 8
+ID_COLUMN = "id"
+NOT_OVERLAID = ("id", "item_group_id", "previous_id")
+"""Fields that say what an item is and where it lives: the full source alone gives them."""
 PRESIGNED_PATTERN = r"(?i)[?&](x-amz-signature|x-goog-signature|sig|signature|token|access_token|api_?key|password)="
 """Query parameters that make an address a secret: S3, GCS, Azure, and what else is common."""
 
@@ -466,6 +470,86 @@ class Variants(Spec):
     )
 
 
+class EmptyCells(StrEnum):
+    """What a cell without a value says."""
+
+    KEEP = "Keep"
+    """Nothing: the value that the overlay had before stays."""
+    CLEAR = "Clear"
+    """That the item has no such value."""
+
+
+class Override(Spec):
+    """For whom other values are shown."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (Rule("has(self.language) || has(self.country)", "give language or country"),)
+
+    language: Annotated[str, Field(max_length=8, pattern=r"^[a-z]{2,3}_[A-Z]{2}$")] | None = Field(
+        default=None,
+        description="Language as Meta writes it, e.g. fr_XX.",
+    )
+    country: Annotated[str, Field(max_length=2, pattern=r"^[A-Z]{2}$")] | None = Field(
+        default=None,
+        description="Country, ISO 3166, e.g. FR.",
+    )
+
+
+class Overlay(Spec):
+    """A file with some fields of items that the full source has, e.g. prices or stock, refreshed on its own.
+
+    Its values win over those of the full source; of several overlays the last listed one that ever had a value wins.
+    It makes and removes no items. When an overlay is removed, its values end.
+    """
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        # Read as a plain overlay, the texts of one language would replace those of all.
+        Rule(
+            "!has(self.override)",
+            "values per language or country cannot be sent yet: leave this overlay out",
+            ".override",
+        ),
+        Rule(
+            f"!has(self.columns) || !self.columns.exists(each, each.field in {list(NOT_OVERLAID)})",
+            "id, item_group_id and previous_id come from the full source: name the id in idColumn",
+            ".columns",
+        ),
+    )
+
+    name: EntryName = Field(description="Name of the overlay, unique in the entry.")
+    interval: Annotated[Duration, at_least("5s")] = Field(
+        default=timedelta(minutes=5),
+        description="How often to look at the file. With an ETag a quiet look costs one request.",
+    )
+    source: Source = Field(description="Where the file is.")
+    format: FileFormat = Field(default=FileFormat(), description="How the file is to be read.")
+    evidence: Evidence = Field(default=Evidence(), description="What a read must show before anyone believes it.")
+    id_column: Annotated[str, Field(min_length=1, max_length=256)] = Field(
+        default=ID_COLUMN,
+        description="Column with the id of the item.",
+    )
+    columns: Annotated[tuple[ColumnMapping, ...], Field(max_length=FIELDS_MAX), ListMap(("field",))] = Field(
+        default=(),
+        description="Fields that the overlay gives, and their columns; no other columns are taken then. "
+        "Absent: every column with the name of a field.",
+    )
+    values: Annotated[tuple[ValueMapping, ...], Field(max_length=VALUES_MAX), ListMap(("field", "from"))] = Field(
+        default=(),
+        description="Values that are replaced by others.",
+    )
+    decimal: DecimalSeparator = Field(
+        default=DecimalSeparator.POINT,
+        description='What separates the decimals of prices: Point (1,299.90) or Comma ("1.299,90").',
+    )
+    empty_cells: EmptyCells = Field(
+        default=EmptyCells.KEEP,
+        description="What an empty cell says: nothing, so that the last value stays (Keep), or no value (Clear).",
+    )
+    override: Override | None = Field(
+        default=None,
+        description="Reserved for values that are shown in one language or country only.",
+    )
+
+
 class ItemsEntry(Spec):
     """Where the rows of one item type come from and what becomes of them."""
 
@@ -484,6 +568,10 @@ class ItemsEntry(Spec):
     evidence: Evidence = Field(default=Evidence(), description="What a read must show before anyone believes it.")
     mapping: Mapping = Field(default=Mapping(), description="How columns of the source become fields.")
     variants: Variants = Field(default=Variants(), description="Variants, and the ids that they replace.")
+    overlays: Annotated[tuple[Overlay, ...], Field(max_length=OVERLAYS_MAX), ListMap(("name",))] = Field(
+        default=(),
+        description="Files with newer values of some fields, each refreshed on its own. The last listed one wins.",
+    )
     rejected_rows: RejectedRows = Field(
         default=RejectedRows.KEEP_LAST_GOOD,
         description="What happens to a row that fails a check. It never becomes a deletion with KeepLastGood.",

@@ -13,11 +13,12 @@ from controller.api.v1alpha1.catalog_ledger import (
     HeldRecord,
     ItemsRecord,
     LedgerContent,
+    OverlayRecord,
     PendingCounts,
 )
 from controller.api.v1alpha1.sync_operation import ItemMessage
 from controller.faults import Disposition, Fault
-from controller.planning.catalog_status import View, summarize
+from controller.planning.catalog_status import OverlayView, View, summarize
 from controller.planning.verdicts import Verdict
 from controller.ports.preparing import RuleCount
 from tests.unit.planning.examples import HOUR, MINUTE, NOW, catalog, ledger, partition, refresh
@@ -309,3 +310,64 @@ def test_status_says_errors_first_and_what_to_do() -> None:
     found = status(checks=checks).checks
     assert [check.level for check in found] == ["Error"] * 2 + ["Warning"] * 10 + ["Advice"] * 4
     assert (found[0].rule, found[0].message) == ("rule-20", "do 20")
+
+
+STOCK = OverlayRecord(
+    name="stock",
+    read_at=NOW - HOUR,
+    digest="d",
+    etag="e1",
+    configuration_digest="c",
+    fields=("availability",),
+    table="t",
+    rows=9,
+    ids=8,
+    unknown=2,
+    sample_unknown=("x", "y"),
+)
+NOT_FOUND = Fault("SourceUnreachable", Disposition.RETRY, "the server says 404")
+
+
+def overlay(**fields: Any) -> OverlayView:
+    return replace(OverlayView("stock", MINUTE, STOCK, None, None, NOW), **fields)
+
+
+def test_an_overlay_is_shown_with_what_it_says_and_what_nobody_knows() -> None:
+    (shown,) = status(overlays=(overlay(),)).items[0].overlays
+    assert (shown.rows, shown.items, shown.unknown, shown.unknown_sample_ids) == (9, 6, 2, ("x", "y"))
+    assert (shown.read_at, shown.source_version, shown.reason) == (NOW - HOUR, "e1", None)
+
+
+def test_an_overlay_that_fails_says_why_and_when_the_next_try_is() -> None:
+    failing = overlay(fault=NOT_FOUND, retry_at=NOW + 5 * MINUTE)
+    (shown,) = status(overlays=(failing,)).items[0].overlays
+    assert (shown.reason, shown.message) == ("SourceUnreachable", "the server says 404; next try by 12:05 UTC")
+    found = verdicts(overlays=(failing,))[ConditionType.SOURCE_UNHEALTHY]
+    assert found.reason == "SourceUnreachable"
+    assert found.message == (
+        "spec.items[products].overlays[stock]: the server says 404; the last good state stays; next try by 12:05 UTC"
+    )
+
+
+def test_the_full_source_is_named_before_its_overlays() -> None:
+    failing = overlay(fault=NOT_FOUND)
+    broken = Fault("SourceEmpty", Disposition.RETRY, "the source has no rows")
+    found = verdicts(overlays=(failing,), source_fault=broken)[ConditionType.SOURCE_UNHEALTHY]
+    assert found.reason == "SourceEmpty"
+    assert found.message.index("no rows") < found.message.index("overlays[stock]")
+
+
+@pytest.mark.parametrize(
+    ("ago", "expected"), [(10 * MINUTE, (TRUE, "OnTarget")), (20 * MINUTE, (FALSE, "BehindTarget"))]
+)
+def test_an_overlay_that_was_not_read_for_long_is_not_fresh(
+    ago: timedelta, expected: tuple[ConditionStatus, str]
+) -> None:
+    assert says(ConditionType.FRESH, overlays=(overlay(fault=NOT_FOUND, looked_at=NOW - ago),)) == expected
+
+
+def test_an_overlay_that_never_came_is_not_fresh() -> None:
+    never = overlay(record=None, fault=NOT_FOUND, looked_at=None)
+    assert says(ConditionType.FRESH, overlays=(never,)) == (FALSE, "BehindTarget")
+    (shown,) = status(overlays=(never,)).items[0].overlays
+    assert (shown.name, shown.rows, shown.reason) == ("stock", 0, "SourceUnreachable")
