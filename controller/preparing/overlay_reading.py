@@ -61,6 +61,8 @@ class Taken:
     results: tuple[OverlayResult, ...]
     changed: pl.DataFrame
     """Ids of which an overlay says something else than it did in the rows of the previous refresh."""
+    fields: frozenset[str]
+    """Of the overlays that changed."""
     anew: bool
     """Other fields or other overlays than before: every row has to be mapped again."""
 
@@ -94,6 +96,7 @@ def take(request: RefreshRequest, credentials: SourceCredentials, context: Conte
     heads: list[OverlayHead] = []
     results: dict[str, OverlayResult] = {}
     changed: list[pl.DataFrame] = []
+    fields: set[str] = set()
     for overlay in request.items.overlays:
         head = before.get(overlay.name)
         if overlay.name in wanted:
@@ -101,11 +104,13 @@ def take(request: RefreshRequest, credentials: SourceCredentials, context: Conte
             head, refused, ids = _taken(request, wanted[overlay.name], overlay, head, own, context)
             results[overlay.name] = OverlayResult(name=overlay.name, refused=refused)
             changed.append(ids)
+            fields |= set(head.fields) if head is not None and ids.height else set()
         heads += [head] if head is not None else []
     return Taken(
         tuple(heads),
         tuple(results[each.name] for each in request.overlays if each.name in results),
         pl.concat([IDS.to_frame(), *changed]).unique(ID, maintain_order=True),
+        frozenset(fields),
         anew=_gives(heads) != _gives(before.values()),
     )
 

@@ -138,12 +138,13 @@ def _overlaid(request: RefreshRequest, context: Context, taken: Taken) -> Rows |
     rejected = read_or_empty(store, memory.rejected, REJECTED_SCHEMA)
     laid = overlay_step.lay(
         request,
-        overlay_step.kept_rows(store, previous, state, taken.changed),
-        overlay_reading.overlaid(store, taken.heads),
-        rejected,
+        store,
+        state,
+        overlay_reading.overlaid(store, taken.heads).only(taken.fields),
         taken.changed,
         _named_again(context, previous, memory.rejected),
     )
+    mended = rejected.select(ID).join(taken.changed, on=ID, how="semi").height > 0
     rejected = pl.concat([rejected, laid.rejected]).sort("line")
     named, following = _relaid(request, context, laid, state)
     head = previous.model_copy(
@@ -153,7 +154,7 @@ def _overlaid(request: RefreshRequest, context: Context, taken: Taken) -> Rows |
             "valid": previous.valid - laid.rejected.height,
             "invalid": previous.invalid + laid.rejected.height,
             "findings": _write_findings(request, context, laid.findings),
-            "judge_again": previous.judge_again or laid.judge_again,
+            "judge_again": previous.judge_again or mended,
         }
     )
     moved = moved_on(inputs, laid.accepted, laid.replaced, laid.gone, store, request.partitions, previous.sequence)
@@ -170,7 +171,8 @@ def _relaid(
     assert previous is not None
     if state is not None:
         placed, dead, book = overlay_step.as_printed(laid, state)
-        following = keep_increment(request, context, state, placed, laid.accepted.lazy().drop(PARTITION), dead, book)
+        texts = laid.accepted.lazy().drop(PARTITION) if laid.complete else None
+        following = keep_increment(request, context, state, placed, texts, dead, book)
         return _counted(previous, following), following.manifest
     frames = [desired_of(context.store, previous, each.index) for each in previous.partitions]
     old = pl.concat([each for each in frames if each is not None], how="diagonal")

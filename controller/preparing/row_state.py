@@ -29,8 +29,8 @@ from controller.preparing.objects import ROW_GROUP_ROWS, reading, scan_table, ta
 from controller.preparing.source_rows import Read, Whole, rules_of
 from controller.preparing.spill import ORDER
 from controller.preparing.walk import blocks
-from controller.products.fields import ID
-from controller.products.fingerprints import NORMALISER
+from controller.products.fields import ID, VOLATILE
+from controller.products.fingerprints import NORMALISER, row_hash
 from controller.products.masks import MaskBook
 from controller.products.partition import PARTITION
 from controller.products.prints import MASK, PART, RAW, NotStorableError, Rows, prints_of
@@ -46,6 +46,7 @@ from controller.stores.local import LocalStore
 BLOCK_BYTES = 16 << 20
 """Packed bytes of the rows that are in memory at once while texts go through."""
 BLOCK_ROWS_MIN = 500
+_NEW = " new "
 _PRINTED = (*NARROW, PARTITION, RAW, MASK, PART)
 
 
@@ -136,23 +137,28 @@ def keep_increment(
     context: Context,
     state: RowState,
     placed: pl.DataFrame,
-    texts: pl.LazyFrame,
+    texts: pl.LazyFrame | None,
     dead_now: npt.NDArray[np.uint32],
     book: MaskBook,
 ) -> RowState:
-    """Describe the rows of a read of which only the changes were parsed. `placed`: the changed rows, with partition."""
+    """Describe the rows of a read of which only the changes were parsed. `placed`: the changed rows, with partition.
+
+    Without `texts`, only volatile values changed: `placed` says by `_part` where the texts of each row are.
+    """
     manifest, rows = state.manifest, state.rows
     store = context.store
     number = len(manifest.later) + 1
     later = manifest.later
-    if placed.height:
+    if placed.height and texts is not None:
         key = table_key(request.prefix, Kind.DESIRED, f"later-{number:03}")
         chosen = placed.lazy().select(ORDER, PARTITION, LINE)
         private = [name for name in (ORDER, REJECTED) if name in texts.collect_schema()]
         whole = texts.drop(LINE).join(chosen, on=ORDER, how="inner", maintain_order="left").drop(private)
         write_table(store, key, whole.collect())
         later = (*later, part_of(store, key, placed.height))
-    fresh = placed.with_columns(pl.lit(number, dtype=pl.UInt16).alias(PART)).select(*_PRINTED)
+    if texts is not None:
+        placed = placed.with_columns(pl.lit(number, dtype=pl.UInt16).alias(PART))
+    fresh = placed.select(*_PRINTED)
     edge = rows.base.rows
     if rows.delta is not None:
         stays = np.ones(rows.delta.rows, bool)
@@ -181,6 +187,8 @@ class Texts:
     """Ids whose rows stand elsewhere by now."""
     only: pl.DataFrame | None = None
     """Ids whose rows stand here; None where all others do."""
+    newest: pl.DataFrame | None = None
+    """Rows whose volatile values are newer than those of the table."""
 
     @property
     def rows(self) -> pl.LazyFrame:
@@ -199,7 +207,7 @@ class Texts:
             rows = rows.join(self.gone.lazy(), on=ID, how="anti", maintain_order="left")
         if self.only is not None:
             rows = rows.join(self.only.lazy(), on=ID, how="semi", maintain_order="left")
-        return rows
+        return rows if self.newest is None else _with_newest(rows, self.newest)
 
 
 def _block_rows(part: Part, height: int) -> int:
@@ -218,17 +226,33 @@ def _texts(store: LocalStore, manifest: RowsManifest, index: int) -> list[Texts]
     if manifest.later_prints is None:
         return [Texts(part, table) for part, table in zip(base, tables, strict=True)]
     rows = load(store, manifest).rows
-    dead = rows.dead[rows.base.partitions[rows.dead] == index]
-    gone = pl.DataFrame({ID: [row[0] for row in rows.base.values(dead.astype(np.int32))]}, schema={ID: pl.String})
-    found = [Texts(part, table, gone=gone) for part, table in zip(base, tables, strict=True)]
     assert rows.delta is not None
     current = rows.narrow(np.arange(rows.base.rows, rows.size, dtype=np.int32)).filter(pl.col(PARTITION) == index)
+    repriced = current.filter(pl.col(PART) == 0)
+    dead = rows.dead[rows.base.partitions[rows.dead] == index]
+    gone = pl.DataFrame({ID: [row[0] for row in rows.base.values(dead.astype(np.int32))]}, schema={ID: pl.String})
+    gone = gone.join(repriced, on=ID, how="anti", maintain_order="left")
+    newest = repriced if repriced.height else None
+    found = [Texts(part, table, gone=gone, newest=newest) for part, table in zip(base, tables, strict=True)]
     for number, part in enumerate(manifest.later, start=1):
-        mine = current.filter(pl.col(PART) == number).select(ID)
+        mine = current.filter(pl.col(PART) == number)
         if mine.height:
             table = scan_table(store, verified(store, part).key).drop(PARTITION)
-            found.append(Texts(part, table, only=mine))
+            found.append(Texts(part, table, only=mine.select(ID), newest=mine))
     return found
+
+
+def _with_newest(texts: pl.LazyFrame, rows: pl.DataFrame) -> pl.LazyFrame:
+    """Give texts the volatile values of some rows."""
+    names = texts.collect_schema().names()
+    newest = rows.lazy().select(ID, *(pl.col(name).alias(_NEW + name) for name in VOLATILE), pl.lit(1).alias(_NEW))
+    chosen = pl.col(_NEW).is_not_null()
+    return (
+        texts.join(newest, on=ID, how="left", maintain_order="left")
+        .with_columns(pl.when(chosen).then(_NEW + name).otherwise(name).alias(name) for name in VOLATILE)
+        .with_columns(_row_hash=row_hash(pl.col("_static_hash")))
+        .select(names)
+    )
 
 
 def desired_of(store: LocalStore, head: RefreshHead, index: int) -> pl.LazyFrame | None:

@@ -3,6 +3,7 @@
 Most rows break the same few sets of rules, so that two bytes per row keep the findings of rows that are not read again.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ import polars as pl
 from controller.products.prints import NotStorableError
 
 SETS_MAX = 1 << 16
+_BEFORE, _NUMBER = " before", " number"
 
 
 @dataclass(slots=True)
@@ -47,6 +49,19 @@ class MaskBook:
             self._of(frozenset(names[np.unpackbits(each, count=flags.width).astype(bool)].tolist())) for each in sets
         ]
         return pl.Series(np.array(numbers, np.uint16)[inverse], dtype=pl.UInt16)
+
+    def changed(self, masks: pl.Series, named: Collection[str], flags: pl.DataFrame) -> pl.Series:
+        """Return the number of each row's set after the rules in `named` were judged anew (columns of `flags`)."""
+        sets = list(self.numbers)
+        pairs = flags.select(named).with_columns(masks.alias(_BEFORE))
+        distinct = pairs.unique(maintain_order=True)
+        numbers = []
+        for row in distinct.iter_rows(named=True):
+            before = sets[row.pop(_BEFORE)] - set(named)
+            numbers.append(self._of(before | {name for name, broken in row.items() if broken}))
+        known = distinct.with_columns(pl.Series(_NUMBER, numbers, dtype=pl.UInt16))
+        found = pairs.join(known, on=pairs.columns, how="left", maintain_order="left")
+        return found.get_column(_NUMBER).alias(masks.name)
 
     def _of(self, rules: frozenset[str]) -> int:
         number = self.numbers.setdefault(rules, len(self.numbers))

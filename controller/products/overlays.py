@@ -8,7 +8,7 @@ ids that the full source does not have stays in its table and makes no item.
 Rows are found by the hash of their id; that an id is the one meant is checked against its text.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -134,6 +134,11 @@ class Overlaid:
     @property
     def fields(self) -> list[str]:
         return in_order({name for layer in self.layers for name in layer.fields})
+
+    def only(self, fields: Collection[str]) -> "Overlaid":
+        """The same overlays as if they had no other fields."""
+        layers = [(layer, tuple(name for name in layer.fields if name in fields)) for layer in self.layers]
+        return Overlaid(tuple(Layer(layer.name, kept, layer.table) for layer, kept in layers if kept))
 
     def onto(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Replace values of mapped, normalised rows by those of the overlays. A field that no row has is added."""

@@ -34,6 +34,7 @@ from controller.products.fields import (
 NAMED_MAX = 1_000
 """Items that a finding names: what fits into one report of the API server, at 100 characters an id."""
 REJECTED = "_rejected"
+ROW_SIZE = "row-size"
 RULES_MAX = 126
 ROW_CURRENCY = "_currency"
 """Column with the currency of a row's prices, where the source has one; ends with `normalise`."""
@@ -226,7 +227,7 @@ def _errors(columns: Collection[str]) -> list[Rule]:
         found.append(Rule("sale-dates-format", "Error", broken, message))
     fields = [name for name in columns if not name.startswith("_")]
     length = pl.sum_horizontal(pl.col(name).str.len_bytes().fill_null(0) for name in fields)
-    found.append(Rule("row-size", "Error", length > LINE_BYTES_MAX, "a row must have at most 5 MB: Meta's line length"))
+    found.append(Rule(ROW_SIZE, "Error", length > LINE_BYTES_MAX, "a row must have at most 5 MB: Meta's line length"))
     return found
 
 
