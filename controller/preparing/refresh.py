@@ -1,8 +1,7 @@
 """The step `Refresh`: read, map, check, place, compare; decide what may leave. Once for all partitions."""
 
 import contextlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import polars as pl
 from controller.api.v1alpha1.items import ItemsEntry, RejectedRows
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import (
-    Findings,
     GuardPolicy,
     Held,
     Partition,
@@ -21,7 +19,6 @@ from controller.ports.preparing import (
     RefreshRequest,
     RefreshResult,
     RefusedRead,
-    RuleCount,
     SourceCredentials,
 )
 from controller.ports.sources import Version
@@ -40,10 +37,18 @@ from controller.preparing.comparing import (
 )
 from controller.preparing.context import Context
 from controller.preparing.evidence import REFUSALS, must_be_enough, refuse_older
+from controller.preparing.findings import (
+    findings_again,
+    named_again,
+    rule_count,
+    with_remarks,
+    write_findings,
+    write_rejected,
+)
 from controller.preparing.heads import Heads, Memory, departures_of, memory_of, policy_of, write_departures
 from controller.preparing.incremental import Increment, read_increment
 from controller.preparing.manifests import RowsManifest, manifest_key, manifest_of, write_manifest
-from controller.preparing.objects import read_metadata, read_or_empty, table_key, write_table
+from controller.preparing.objects import read_or_empty, table_key
 from controller.preparing.orphans import may_orphan, must_not_orphan
 from controller.preparing.overlay_reading import Taken
 from controller.preparing.overlay_step import Laid
@@ -58,7 +63,7 @@ from controller.products.masks import MaskBook
 from controller.products.open_rows import Sides, snapshot_at_rest, without
 from controller.products.overlays import Overlaid
 from controller.products.partition import PARTITION, SlotRange
-from controller.products.rules import NAMED_MAX, RuleFinding
+from controller.products.rules import RuleFinding
 from controller.products.tables import NARROW, Kind, Leaving, Stage
 from controller.products.tables import REJECTED as REJECTED_SCHEMA
 from controller.sources.direct import Direct
@@ -68,7 +73,6 @@ from controller.stores.local import storage_fault
 SUPERSEDED_MAX = 16
 SAMPLES_MAX = 10
 HEAD_BYTES = 1 << 16
-CHECKS = "checks"
 _GROUPED = (ID, "_group_hash", "_slot")
 
 
@@ -114,7 +118,7 @@ def refresh(request: RefreshRequest, credentials: SourceCredentials, context: Co
     assert result.head is not None
     heads = overlay_step.counted(context.store, result.head, request.previous, taken.heads)
     said = tuple(overlay_reading.remarks(context.store, heads))
-    findings = _with_remarks(request, context, result.head, said)
+    findings = with_remarks(request, context, result.head, said)
     head = result.head.model_copy(update={"overlays": heads, "findings": findings})
     return result.model_copy(update={"head": head, "checks": (*result.checks, *said), "overlays": taken.results})
 
@@ -142,7 +146,7 @@ def _overlaid(request: RefreshRequest, context: Context, taken: Taken) -> Rows |
         state,
         overlay_reading.overlaid(store, taken.heads).only(taken.fields),
         taken.changed,
-        _named_again(context, previous, memory.rejected),
+        named_again(context, previous, memory.rejected),
     )
     mended = rejected.select(ID).join(taken.changed, on=ID, how="semi").height > 0
     rejected = pl.concat([rejected, laid.rejected]).sort("line")
@@ -153,12 +157,12 @@ def _overlaid(request: RefreshRequest, context: Context, taken: Taken) -> Rows |
             "partitions": named,
             "valid": previous.valid - laid.rejected.height,
             "invalid": previous.invalid + laid.rejected.height,
-            "findings": _write_findings(request, context, laid.findings),
+            "findings": write_findings(request, context, laid.findings),
             "judge_again": previous.judge_again or mended,
         }
     )
     moved = moved_on(inputs, laid.accepted, laid.replaced, laid.gone, store, request.partitions, previous.sequence)
-    key = _write_rejected(request, context, rejected, laid.findings)
+    key = write_rejected(request, context, rejected, laid.findings)
     stays = _stays(request.items, rejected)
     return Rows(moved, stays, laid.findings, key, memory.complete, head, following, looked=False)
 
@@ -289,8 +293,8 @@ def _followed(
     placed = found.accepted.with_columns(_homes_of_changed(request, state, found, inputs))
     following = keep_increment(request, context, state, placed, texts, found.dead, found.book)
     named = _counted(request.previous, following)
-    rejected = _write_rejected(request, context, found.read.rejected, found.read.findings)
-    findings = _write_findings(request, context, found.read.findings)
+    rejected = write_rejected(request, context, found.read.rejected, found.read.findings)
+    findings = write_findings(request, context, found.read.findings)
     head = _head(request, seen, named, found.read.rows, found.valid, findings)
     moved = moved_on(
         inputs,
@@ -350,11 +354,11 @@ def _placed(
     with _targets(request, context) as (keys, targets):
         tables.publish(placed, targets)
     named = _named(keys, placed)
-    rejected = _write_rejected(request, context, read.rejected, read.findings)
+    rejected = write_rejected(request, context, read.rejected, read.findings)
     manifest = None
     if placed.height >= request.limits.incremental_rows_min:
         manifest = keep_base(request, context, spooled, read, placed, named, book)
-    findings = _write_findings(request, context, read.findings)
+    findings = write_findings(request, context, read.findings)
     head = _head(request, seen, named, read.rows, read.accepted.height, findings)
     inputs = everything(placed.select(*NARROW, PARTITION), heads)
     return Rows(inputs, _stays(request.items, read.rejected), read.findings, rejected, read.complete, head, manifest)
@@ -394,50 +398,6 @@ def _stays(entry: ItemsEntry, rejected: pl.DataFrame) -> pl.DataFrame:
     return rejected.filter(pl.col(ID).is_not_null()) if keeps else rejected.clear()
 
 
-def _write_rejected(
-    request: RefreshRequest, context: Context, rejected: pl.DataFrame, findings: Sequence[RuleFinding]
-) -> str:
-    """Write rejected rows, with what the rules found, so that a quiet look can say it again."""
-    checks = [_rule_count(each).model_dump() for each in findings]
-    key = table_key(request.prefix, Kind.REJECTED, "all")
-    return write_table(context.store, key, rejected, {CHECKS: json.dumps(checks)})
-
-
-def _write_findings(request: RefreshRequest, context: Context, findings: Sequence[RuleFinding]) -> str:
-    """Write what the checks found, item by item."""
-    found = Findings(checks=tuple(_rule_count(each, NAMED_MAX) for each in findings))
-    key = f"{request.prefix}/findings.json"
-    context.store.write(key, found.model_dump_json().encode())
-    return key
-
-
-def _findings_of(context: Context, head: RefreshHead) -> tuple[RuleCount, ...]:
-    content = context.store.read(head.findings) if head.findings is not None else None
-    return Findings.model_validate_json(content).checks if content is not None else ()
-
-
-def _with_remarks(
-    request: RefreshRequest, context: Context, head: RefreshHead, said: Sequence[RuleCount]
-) -> str | None:
-    """Add what is to be said of overlays to the findings of this step."""
-    if not said or head.findings is None or not head.findings.startswith(request.prefix):
-        return head.findings
-    found = Findings(checks=(*_findings_of(context, head), *said))
-    key = f"{request.prefix}/findings-with-overlays.json"
-    context.store.write(key, found.model_dump_json().encode())
-    return key
-
-
-def _rule_count(found: RuleFinding, named_max: int = SAMPLES_MAX) -> RuleCount:
-    return RuleCount(
-        rule=found.rule,
-        level=found.level,
-        count=found.count,
-        message=found.message,
-        sample_ids=found.sample_ids[:named_max],
-    )
-
-
 @contextlib.contextmanager
 def _targets(request: RefreshRequest, context: Context) -> Iterator[tuple[dict[int, str], dict[int, Path]]]:
     """Yield key and path of the table of each partition."""
@@ -475,7 +435,7 @@ def _again(request: RefreshRequest, context: Context) -> Rows:
     memory = memory_of(context.store, previous)
     rejected = read_or_empty(context.store, memory.rejected, REJECTED_SCHEMA)
     stays = _stays(request.items, rejected)
-    findings = _findings_again(context, memory.rejected)
+    findings = findings_again(context, memory.rejected)
     same = {each.index for each in request.partitions} == {each.index for each in previous.partitions}
     manifest = manifest_of(context.store, previous)
     inputs = open_inputs(context.store, manifest, request.partitions) if same else None
@@ -491,21 +451,6 @@ def _again(request: RefreshRequest, context: Context) -> Rows:
         head, narrow = _moved(request, context, heads, previous, desired_rows(context.store, previous, earlier))
         inputs, written = everything(narrow, heads), None
     return Rows(inputs, stays, findings, memory.rejected, memory.complete, head, written, looked)
-
-
-def _findings_again(context: Context, rejected: str | None) -> list[RuleFinding]:
-    if rejected is None:
-        return []
-    found = json.loads(read_metadata(context.store, rejected).get(CHECKS, "[]"))
-    counts = [RuleCount.model_validate(each) for each in found]
-    return [RuleFinding(each.rule, each.level, each.count, each.message, each.sample_ids) for each in counts]
-
-
-def _named_again(context: Context, head: RefreshHead, rejected: str | None) -> list[RuleFinding]:
-    """What the checks found, with all the ids that were named."""
-    named = {each.rule: each.sample_ids for each in _findings_of(context, head)}
-    found = _findings_again(context, rejected)
-    return [replace(each, sample_ids=named.get(each.rule, each.sample_ids)) for each in found]
 
 
 def _misplaced(sides: Sides) -> bool:
@@ -551,7 +496,7 @@ def _compare(request: RefreshRequest, context: Context, rows: Rows) -> RefreshRe
     return RefreshResult(
         head=head,
         pending=found.pending,
-        checks=tuple(_rule_count(each) for each in rows.findings),
+        checks=tuple(rule_count(each) for each in rows.findings),
         held=_held(request, context, outcome, rows.inputs),
         watching=outcome.watching,
         newly_leaving=outcome.newly_leaving,
