@@ -168,6 +168,8 @@ def _read_one(
     context: Context,
     seen: list[str],
 ) -> tuple[OverlayHead, pl.DataFrame]:
+    if overlay.override is not None:  # the API server refuses it as well; laid over, it would be shown to all
+        raise mapping.invalid("override: values per language or country cannot be sent yet; leave this overlay out")
     known = before if before is not None and before.configuration_digest == wanted.configuration_digest else None
     own = _as_source(request, wanted, overlay, known)
     with opened(own, credentials, context) as (spooled, version):

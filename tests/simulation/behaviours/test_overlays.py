@@ -11,6 +11,7 @@ from tests.simulation.behaviours.stage import Stage, usual_spec
 from tests.simulation.shop import Witness
 
 PATH = "/stock.csv"
+COLUMNS = {"availability": "state", "price": "amount", "quantity_to_sell_on_facebook": "units"}
 SOON = timedelta(minutes=16)
 """Price and stock are promised within 15 minutes of a change, plus Meta's own two."""
 NOTICED = timedelta(minutes=12)
@@ -26,15 +27,15 @@ def stock(**fields: Any) -> dict[str, Any]:
         "interval": "2m",
         "source": {"http": {"url": f"http://shop.example{PATH}"}},
         "idColumn": "sku",
-        "columns": [{"field": "availability", "column": "state"}, {"field": "price", "column": "amount"}],
+        "columns": [{"field": field, "column": column} for field, column in COLUMNS.items()],
         **fields,
     }
 
 
 def say(stage: Stage, rows: dict[str, tuple[str, str]]) -> None:
     """The stock system says this now; the auditor hears it too."""
-    lines = [f"{sku},{state},{amount}" for sku, (state, amount) in rows.items()]
-    stage.shop.files[PATH] = "\n".join(["sku,state,amount", *lines, ""]).encode()
+    lines = [f"{sku},{state},{amount}," for sku, (state, amount) in rows.items()]
+    stage.shop.files[PATH] = "\n".join(["sku,state,amount,units", *lines, ""]).encode()
     stage.shop.sequence += 1
     at = stage.world.clock.unix()
     stage.world.testify(
@@ -189,3 +190,33 @@ async def test_a_crash_loses_nothing_of_an_overlay(stage: Stage, killed_after: f
     stage.launch()
     await stage.until(lambda: at_meta(stage, first)[1] == "78.00 EUR", SOON + timedelta(minutes=30))
     await stage.safe()
+
+
+async def test_a_stale_export_beside_a_stock_file_that_is_always_right(stage: Stage) -> None:
+    """Prices and stock move for hours in the overlay alone, while items come and go in the export."""
+    await stage.begin()
+    tell_all(stage)
+    await stage.change(items=[entry(stock())])
+    await stage.until(stage.in_step, SOON)
+    rng = stage.world.rng("overlays")
+    export = stage.shop.export()
+    for turn in range(24):
+        stage.shop.said = export
+        stage.shop.change_some(0.3)
+        tell_all(stage)
+        await stage.rest(minutes=rng.uniform(1, 12))
+        if turn % 6 == 5:
+            stage.shop.add()
+            tell_all(stage)
+            export = stage.shop.export()
+    stage.shop.said = None
+    await stage.until(stage.in_step, timedelta(hours=2))
+    await stage.safe()
+
+
+def tell_all(stage: Stage) -> None:
+    """The stock file says what is true now."""
+    rows = [product.row() for product in stage.shop.products.values()]
+    lines = [f"{row['id']},{row['availability']},{row['price']},{row['quantity_to_sell_on_facebook']}" for row in rows]
+    stage.shop.files[PATH] = "\n".join(["sku,state,amount,units", *lines, ""]).encode()
+    stage.shop_changes()
