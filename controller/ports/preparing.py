@@ -145,6 +145,10 @@ class Limits(Document):
     """Meta: items_batch reference, whole payload."""
     upload_bytes_max: int = 4_000_000_000
     """Meta: help article on scheduled feeds, 4 GB."""
+    update_rows_max: int = 1_000_000
+    """Of one part of an update. Meta: help article on feed files, more items should be several files."""
+    update_bytes_max: int = 1_000_000_000
+    """Text of one part of an update, before it is packed: a quarter of what Meta takes, so less is lost with it."""
     incremental_rows_min: int = 5_000
     """From so many rows on, what is needed to read only changes is kept. Below, reading everything is as fast."""
     shared_bytes_min: int = 96 << 20
@@ -309,16 +313,16 @@ class EncodeRequest(Step):
     step: Literal["Encode"] = "Encode"
     method: Method
     partitions: tuple[Partition, ...]
-    """ReplaceFeed: exactly one."""
+    """ReplaceFeed and UpdateFeed: exactly one."""
     refresh: RefreshHead
     guard: GuardPolicy
     update_only: bool = False
     """Asked for: the first upload of a feed, a lost snapshot, a person. The step may still decide on it by itself."""
     fields: tuple[str, ...] = VOLATILE_FIELDS
     item_ids: tuple[str, ...] = ()
-    """Narrows a hand-made batch; empty means all."""
+    """Narrows a batch; empty means all."""
     calls_max: int = 1
-    """ItemsBatch: at most so many bodies; the rest waits for the next operation."""
+    """ItemsBatch and UpdateFeed: at most so many bodies; the rest waits for the next operation."""
     file_name: str = ""
     """ReplaceFeed: name of the upload, with a nonce, chosen by the caller."""
 

@@ -108,8 +108,25 @@ def _changed(
         tally.update(mine.get_column("outcome").to_list())
         before = snapshot_rows_of(store, document.snapshot, mine.select(ID))
         following = acknowledge.next_snapshot(before, mine, empty(DELETES), request.now, replaced=False)
-        changes.append(Change(document, document.payload, following))
+        whole = mine.filter(pl.col("_full") & pl.col("outcome").is_in(TAKEN)).select(ID)
+        payload = _payload_with(request, store, document, answered, whole) if whole.height else document.payload
+        changes.append(Change(document, payload, following, kept=whole))
     return changes
+
+
+def _payload_with(
+    request: AcknowledgeRequest, store: LocalStore, document: Partition, answered: Sequence[Answered], ids: pl.DataFrame
+) -> str | None:
+    """What is kept after some complete rows were taken."""
+    taken = [
+        (
+            each.sent.complete.index.join(ids.lazy(), on=ID, how="semi", maintain_order="left").collect(),
+            each.sent.complete.tables,
+        )
+        for each in answered
+        if each.sent.complete is not None
+    ]
+    return write_kept(store, request.prefix, f"{document.index:03}", taken, kept(store, document.payload))
 
 
 def _replaced(

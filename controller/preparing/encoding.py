@@ -31,6 +31,10 @@ def run(request: EncodeRequest, context: Context, slice_rows: int = SLICE_ROWS) 
         return _batch(request, context, slice_rows)
     if len(request.partitions) != 1:
         raise Fault("PreparingFailed", Disposition.DEFECT, "a file is of exactly one partition")
+    if request.method is Method.UPDATE_FEED:
+        from controller.preparing.update_feed import encode_update  # as below
+
+        return encode_update(request, context, slice_rows)
     from controller.preparing.full_send import encode_full  # brings arrays along; a batch needs none
 
     return encode_full(request, context, slice_rows)

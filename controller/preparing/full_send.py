@@ -13,13 +13,14 @@ from pathlib import Path
 import polars as pl
 
 from controller.ports.preparing import EncodeRequest, EncodeResult, PayloadFile, PlanCounts
-from controller.preparing.bodies import Tally, digest_of, write_csv
+from controller.preparing.bodies import Tally, digest_of
 from controller.preparing.comparing import open_inputs
 from controller.preparing.context import Context
+from controller.preparing.files import write_csv, write_index
 from controller.preparing.heads import check_snapshot, departures_of, no_texts, policy_of
-from controller.preparing.kept import NUMBER, TABLE, columns, kept, texts
-from controller.preparing.manifests import Part, SentManifest, manifest_key, manifest_of, part_of, write_manifest
-from controller.preparing.objects import EAGER_ROWS_MAX, reading, sink_table, table_key, write_table
+from controller.preparing.kept import columns, kept, texts
+from controller.preparing.manifests import manifest_of
+from controller.preparing.objects import EAGER_ROWS_MAX, reading, table_key, write_table
 from controller.preparing.ranges import compared, ranges, sides_of, tables_of
 from controller.preparing.row_state import Texts, texts_of
 from controller.preparing.slicing import SLICE_ROWS, Scratch, Sliced
@@ -186,7 +187,7 @@ def _write_file(request: EncodeRequest, context: Context, sources: Sequence[Text
         blocks = iter([pl.concat(blocks).sort(ID)])
     key = f"{request.prefix}/payload-{document.index:03}.csv.gz"
     file = write_csv(store, key, blocks, fields, request.limits, document.index)
-    sent = _write_index(request, context, sources, plan, again, fields)
+    sent = write_index(request, store, f"{document.index:03}", sources, pl.concat(plan.source), again, fields)
     return PayloadFile(
         key=key, bytes=file.size, sha256=file.sha256, rows=total, partitions=(document.index,), sent=sent
     )
@@ -200,42 +201,6 @@ def _blocks(
         for block in each.blocks():
             yield encode.source_rows(block.lazy(), fields, altered, swapped).collect()
     yield again.select(fields)
-
-
-def _write_index(
-    request: EncodeRequest,
-    context: Context,
-    sources: Sequence[Texts],
-    plan: _Plan,
-    again: pl.DataFrame,
-    fields: Sequence[str],
-) -> str:
-    """Say which rows the file has, and which table holds the texts of each."""
-    (document,) = request.partitions
-    store, part = context.store, f"{document.index:03}"
-    tables: list[Part] = [sources[0].part]
-    index = pl.concat(plan.source)
-    with reading():
-        later = [(each.part, each.rows.select(ID).collect()) for each in sources[1:]]
-    numbers = []
-    for table, ids in later:
-        if ids.height:
-            numbers.append(ids.with_columns(pl.lit(len(tables), dtype=NUMBER).alias(TABLE)))
-            tables.append(table)
-    if numbers:
-        index = index.join(pl.concat(numbers).lazy(), on=ID, how="left", maintain_order="left")
-        index = index.with_columns(pl.col(TABLE).fill_null(0))
-    else:
-        index = index.with_columns(pl.lit(0, dtype=NUMBER).alias(TABLE))
-    if again.height:
-        copied = write_table(store, table_key(request.prefix, Kind.SENT, f"{part}-kept"), again)
-        own = again.lazy().select(*SENT, pl.lit(len(tables), dtype=NUMBER).alias(TABLE))
-        index = pl.concat([index.select(*SENT, TABLE), own])
-        tables.append(part_of(store, copied, again.height))
-    total = plan.source_rows + again.height
-    key = sink_table(store, table_key(request.prefix, Kind.SENT, part), index, total)
-    manifest = SentManifest(part_of(store, key, total), tuple(tables), tuple(fields))
-    return write_manifest(store, manifest_key(request.prefix, Kind.SENT.value, part), manifest)
 
 
 def _removal(request: EncodeRequest, context: Context, plan: _Plan) -> EncodeResult:

@@ -53,6 +53,8 @@ class Change:
     """Rows of the next snapshot that were sent, where the others stay as they are."""
     whole: Part | None = None
     """All of the next snapshot."""
+    kept: pl.DataFrame | None = None
+    """Ids of which a complete row is kept from now on."""
 
 
 def snapshot_rows_of(store: LocalStore, key: str | None, ids: pl.DataFrame) -> pl.DataFrame:
@@ -164,4 +166,6 @@ def _carried(known: Inputs, changes: Sequence[Change]) -> Inputs | None:
     if rows.join(seen, on=_KEY, how="anti").height:
         return None
     others = sides.snapshot.join(rows, on=_KEY, how="anti", maintain_order="left")
-    return Inputs(Sides(sides.desired, pl.concat([others, rows]), sides.payload_ids), known.resting)
+    kept = [in_partition(each.kept, each.before.index) for each in changes if each.kept is not None]
+    payload_ids = pl.concat([sides.payload_ids, *kept]).unique(maintain_order=True) if kept else sides.payload_ids
+    return Inputs(Sides(sides.desired, pl.concat([others, rows]), payload_ids), known.resting)

@@ -15,7 +15,7 @@ from controller.products.compare import FullSend, acknowledged, any_pending, pen
 from controller.products.fields import ID, QUANTITY, VOLATILE, in_order
 from controller.products.fingerprints import row_hash
 from controller.products.partition import PARTITION
-from controller.products.tables import ALL_VOLATILE, SENT, bit
+from controller.products.tables import ALL_VOLATILE, SENT, bit, known
 
 BATCH_HEAD = b'{"item_type":"PRODUCT_ITEM","allow_upsert":false,"requests":['
 BATCH_TAIL = b"]}"
@@ -133,20 +133,45 @@ def batch_rows(compared: pl.LazyFrame, fields: Sequence[str], sequence: int) -> 
     chosen = [name for name in VOLATILE if name in fields]
     if not chosen:
         return pl.DataFrame(schema=SENT)
-    mask = pl.sum_horizontal(
-        pl.when(pl.col(pending(name))).then(bit(name)).otherwise(0).cast(pl.UInt8) for name in chosen
-    )
+    own = _partial(sequence) | {"_volatile": _pending_bits(chosen), "_group_hash": pl.lit(None)}
     rows = compared.filter(any_pending(chosen)).sort(PARTITION, ID)
-    rows = rows.with_columns(
-        _full=pl.lit(value=False),
-        _volatile=mask,
-        _kept=~pl.col("in_source"),
-        _created=pl.lit(value=False),
-        _sequence=pl.when(pl.col("in_source")).then(pl.lit(sequence)).otherwise(pl.col("sequence")),
-        _group_hash=pl.lit(None),
-        _static_hash=pl.lit(None),
+    return rows.select(_sent(**own, _static_hash=pl.lit(None))).collect()
+
+
+def update_rows(compared: pl.LazyFrame, sequence: int) -> pl.DataFrame:
+    """Items at Meta with anything to be sent, as a `sent` table by id.
+
+    `_full` rows differ in a field that only their texts tell: they are said as a whole. Of the others exactly the
+    fields in `_volatile` are said. An empty cell clears; so a row that is not in the source, of which a field without
+    a value is unknown, is not said as a whole.
+    """
+    clears = pl.any_horizontal(~pl.col(known(name)) & pl.col(name).is_null() for name in VOLATILE)
+    whole = pl.col("static_pending") & (pl.col("in_source") | ~clears)
+    bits = pl.when(whole).then(pl.lit(ALL_VOLATILE, dtype=pl.UInt8)).otherwise(_pending_bits(VOLATILE))
+    own = _partial(sequence) | {"_full": whole, "_volatile": bits}
+    said = compared.filter(whole | any_pending(VOLATILE)).sort(ID)
+    return said.select(_sent(**own, _static_hash=pl.when(whole).then(pl.col("source_static")))).collect()
+
+
+def _partial(sequence: int) -> dict[str, pl.Expr]:
+    """What is common to rows that are sent because something of them changed."""
+    return {
+        "_full": pl.lit(value=False),
+        "_kept": ~pl.col("in_source"),
+        "_created": pl.lit(value=False),
+        "_sequence": pl.when(pl.col("in_source")).then(pl.lit(sequence)).otherwise(pl.col("sequence")),
+    }
+
+
+def _pending_bits(fields: Iterable[str]) -> pl.Expr:
+    return pl.sum_horizontal(
+        pl.when(pl.col(pending(name))).then(bit(name)).otherwise(0).cast(pl.UInt8) for name in fields
     )
-    return rows.select(pl.col(name).cast(dtype) for name, dtype in SENT.items()).collect()
+
+
+def fields_in(mask: int) -> list[str]:
+    """Volatile fields whose bits are set."""
+    return [name for name in VOLATILE if mask & bit(name)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def equal_rows(compared: pl.DataFrame) -> pl.Expr:
 
 
 def _equal(name: str) -> pl.Expr:
-    asked = pl.col("_full") | ((pl.col("_volatile") & bit(name)) > 0) if name in VOLATILE else pl.col("_full")
+    asked = (pl.col("_volatile") & bit(name)) > 0 if name in VOLATILE else pl.col("_full")
     same = pl.col(name).eq_missing(pl.col(f"_back_{name}"))
     if name == "sale_price":
         same |= pl.col(name).str.starts_with("0").fill_null(value=False) & pl.col(f"_back_{name}").is_null()

@@ -232,6 +232,23 @@ class TestBatch:
         assert min(file.bytes for file in encoded.files[:-1]) > 900
         assert sum(file.rows for file in encoded.files) == 100
 
+    def test_while_rows_wait_bodies_are_full_across_shards(self, tmp_path: Path) -> None:
+        world = World(tmp_path, partitions=7)
+        world.guard = guard(always_allow=1_000)
+        rows = products(230)
+        world.offer(rows)
+        world.refresh()
+        for index in range(7):
+            world.send_full(index)
+        world.offer([{**row, "price": "1 EUR"} if number % 2 else row for number, row in enumerate(rows)])
+        world.refresh()
+        limits = Limits(batch_rows_max=20)
+        encoded = world.encode(Method.ITEMS_BATCH, None, limits=limits, calls_max=99)
+        assert [file.rows for file in encoded.files] == [20, 20, 20, 20, 20, 15]
+        assert any(len(file.partitions) > 1 for file in encoded.files)
+        said = [str(each["id"]) for each in requests_of(world, encoded)]
+        assert sorted(said) == [row["id"] for row in rows[1::2]]
+
     def test_a_refused_row_waits_until_it_changes_or_a_day_is_over(self, world: World) -> None:
         loaded(world)
         world.meta.refuse = {"00001"}

@@ -122,6 +122,21 @@ class Meta:
             self.items[each] = row
         return [fatal(each) for each in refused]
 
+    def update(self, content: bytes, partition: int) -> list[dict[str, str | None]]:
+        """Take a part of an update: only the columns that it has, and an empty cell clears."""
+        rows = list(csv.DictReader(io.StringIO(gzip.decompress(content).decode(), newline="")))
+        assert len({row["id"] for row in rows}) == len(rows)
+        said = []
+        for row in rows:
+            item = row.pop("id")
+            assert self.feed[item] == partition
+            if item in self.refuse:
+                said.append(fatal(item))
+                continue
+            changed = self.items[item] | row
+            self.items[item] = {name: value for name, value in changed.items() if value}
+        return said
+
     def remove_feed(self, partition: int) -> list[dict[str, str | None]]:
         for each in [each for each, owner in self.feed.items() if owner == partition]:
             del self.items[each], self.feed[each]
@@ -298,3 +313,11 @@ class World:
         receipts = [self.receipt(file, self.meta.batch(self.content(file))) for file in encoded.files]
         indices = sorted({index for file in encoded.files for index in file.partitions})
         return encoded, self.acknowledge(Method.ITEMS_BATCH, encoded, receipts, indices)
+
+    def send_update(self, index: int = 0, **changes: object) -> tuple[EncodeResult, AcknowledgeResult | None]:
+        """One update of one partition."""
+        encoded = self.encode(Method.UPDATE_FEED, index, **{"calls_max": 99, **changes})
+        if not encoded.files:
+            return encoded, None
+        receipts = [self.receipt(file, self.meta.update(self.content(file), index)) for file in encoded.files]
+        return encoded, self.acknowledge(Method.UPDATE_FEED, encoded, receipts, [index])
