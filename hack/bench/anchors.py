@@ -11,12 +11,20 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from hack.bench.data import COLUMNS
 
+if TYPE_CHECKING:
+    from lxml import etree
+
 VOLATILE = ("price", "sale_price", "availability", "quantity_to_sell_on_facebook")
 CRATE = Path(__file__).parent / "csv_diff"
+REQUESTS_PER_BATCH = 5_000
+"""Meta: items_batch takes so many requests in a call."""
 
 
 def build_csv_diff(directory: Path) -> Path | None:
@@ -102,19 +110,56 @@ def _print_counts(found: tuple[int, ...] | None) -> None:
     print(json.dumps(dict(zip(("new", "gone", "changed"), found, strict=True))))
 
 
-def script_compare(old: str, new: str) -> None:
-    """What most scripts do: csv.DictReader, a dict of rows, json.dumps of what changed."""
+def sdk_script(old: str, new: str) -> None:
+    """What most scripts do: csv.DictReader, a dict of rows, and requests of the official SDK in chunks, unsent."""
+    from facebook_business.adobjects.productcatalog import ProductCatalog
+    from facebook_business.api import FacebookAdsApi
+
+    catalog = ProductCatalog("1", api=FacebookAdsApi.init(access_token="none"))
     csv.field_size_limit(1 << 24)
     with Path(old).open(newline="", encoding="utf-8") as file:
         before = {row["id"]: row for row in csv.DictReader(file)}
-    changed, fresh = [], 0
+    requests: list[dict[str, object]] = []
+    found = {"new": 0, "gone": 0, "changed": 0}
     with Path(new).open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             known = before.pop(row["id"], None)
-            fresh += known is None
-            if known is not None and known != row:
-                changed.append(json.dumps({"method": "UPDATE", "data": row}))
-    print(json.dumps({"new": fresh, "gone": len(before), "changed": len(changed)}))
+            if known == row:
+                continue
+            found["new" if known is None else "changed"] += 1
+            requests.append({"method": "UPDATE" if known else "CREATE", "data": row})
+    found["gone"] = len(before)
+    requests += [{"method": "DELETE", "data": {"id": each}} for each in before]
+    for start in range(0, len(requests), REQUESTS_PER_BATCH):
+        params = {"item_type": "PRODUCT_ITEM", "requests": requests[start : start + REQUESTS_PER_BATCH]}
+        pending = catalog.create_items_batch(params=params, pending=True)
+        body = {name: value if isinstance(value, str) else json.dumps(value) for name, value in pending._params.items()}  # noqa: SLF001 - what the SDK would send
+        urlencode(body)
+    print(json.dumps(found))
+
+
+def lxml_values(path: str) -> None:
+    """Read every item with lxml's iterparse, as a comparison needs them: a dict of its values."""
+    count = 0
+    for item in _items(path):
+        row = {child.tag: child.text for child in item}
+        count += len(row) > 0
+    print(count)
+
+
+def lxml_iterparse(path: str) -> None:
+    """Run iterparse of lxml over a file, and take nothing from it."""
+    print(sum(1 for _ in _items(path)))
+
+
+def _items(path: str) -> "Iterator[etree._Element]":
+    from lxml import etree
+
+    for _, item in etree.iterparse(path, tag="item"):
+        yield item
+        item.clear()
+        while item.getprevious() is not None:
+            del item.getparent()[0]
 
 
 def isal_compress(path: str, out: str) -> None:
@@ -141,8 +186,8 @@ def expand(path: str, out: str) -> None:
 ANCHORS = {
     function.__name__: function
     for function in (
-        *(polars_hash, duckdb_hash, duckdb_snapshot, duckdb_compare, script_compare),
-        *(isal_compress, expand),
+        *(polars_hash, duckdb_hash, duckdb_snapshot, duckdb_compare, sdk_script),
+        *(lxml_values, lxml_iterparse, isal_compress, expand),
     )
 }
 

@@ -1,17 +1,20 @@
 """A merchant's export to measure with: 29 columns, about 885 bytes a row, and the same export some time later.
 
+The same rows are written as CSV and, for the rows of the table that are about it, as an RSS feed.
+
 Deterministic and streamed. Ids in three shapes (prefix, leading zeros, hex), 3 % of the descriptions with quotes, 2 %
 with line breaks, 10 % with non-ASCII text. Later: 2 % of the rows have another price, availability or quantity, 0.2 %
 another text, 0.5 % are new, 0.3 % are gone; all others are the same bytes in the same order. What was changed is
 counted while it is written, so that a fast answer can be checked.
 """
 
-import csv
-import io
 import json
+import re
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 COLUMNS = (
     *("id", "title", "description", "availability", "condition", "price", "link", "image_link", "brand"),
@@ -34,6 +37,8 @@ _TEXT_WORDS = 72
 _MASK = (1 << 64) - 1
 _SPAN = float(1 << 64)
 ROWS_PER_WRITE = 10_000
+BYTES_PER_ROW = 885
+"""About."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,33 +129,60 @@ def rows(count: int, version: int = 1) -> Iterator[tuple[str, list[str]]]:
 
 
 def write(path: Path, count: int, version: int = 1) -> Truth:
-    """Write an export."""
+    """Write an export; the name tells the format."""
     seen = dict.fromkeys(("new", "gone", "volatile", "text"), 0)
     written = 0
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    pieces: list[str] = []
+    as_text, begin, end = _XML if path.suffix == ".xml" else _CSV
     with path.open("w", newline="", encoding="utf-8") as file:
+        file.write(begin % version if "%d" in begin else begin)
         for changed, values in rows(count, version):
             if changed:
                 seen[changed] += 1
             if values:
-                writer.writerow(values)
+                pieces.append(as_text(values))
                 written += 1
-            if written % ROWS_PER_WRITE == 0:
-                file.write(text.getvalue())
-                text.seek(0)
-                text.truncate()
-        file.write(text.getvalue())
+            if len(pieces) == ROWS_PER_WRITE:
+                file.write("".join(pieces))
+                pieces.clear()
+        file.write("".join(pieces) + end)
     return Truth(rows=written, **seen)
 
 
-def prepare(directory: Path, count: int) -> tuple[Path, Path, Truth]:
-    """Write both exports, or take those that an earlier run left there whole."""
-    first, later, said = (directory / f"{count}-{name}" for name in ("v1.csv", "v2.csv", "truth.json"))
-    if said.exists():
-        return first, later, Truth(**json.loads(said.read_bytes()))
-    write(first, count)
-    truth = write(later, count, version=2)
-    said.write_text(json.dumps(asdict(truth)))
-    return first, later, truth
+def _as_line(values: list[str]) -> str:
+    return (
+        ",".join(f'"{each.replace(_QUOTE, _QUOTE * 2)}"' if _SPECIAL.search(each) else each for each in values) + "\n"
+    )
+
+
+def _as_item(values: list[str]) -> str:
+    fields = "".join(
+        f"<g:{name}>{escape(each)}</g:{name}>\n" for name, each in zip(COLUMNS, values, strict=True) if each
+    )
+    return f"<item>\n{fields}</item>\n"
+
+
+_QUOTE = '"'
+_SPECIAL = re.compile(r'[",\r\n]')
+_CSV = (_as_line, ",".join(COLUMNS) + "\n", "")
+_XML = (
+    _as_item,
+    (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<rss version="2.0" xmlns:g="http://base.google.com/ns/1.0">\n<channel>\n'
+        "<title>Shop</title>\n<lastBuildDate>%d</lastBuildDate>\n"
+    ),
+    "</channel>\n</rss>\n",
+)
+
+
+def prepare(directory: Path, count: int, suffix: str = ".csv") -> tuple[Path, Path, Truth]:
+    """Write both exports at once, or take those that an earlier run left there whole."""
+    first, later, said = (
+        directory / f"{count}-{name}" for name in (f"v1{suffix}", f"v2{suffix}", f"truth{suffix}.json")
+    )
+    if not said.exists():
+        with ProcessPoolExecutor(2) as pool:
+            one, other = pool.submit(write, first, count), pool.submit(write, later, count, 2)
+            one.result()
+            said.write_text(json.dumps(asdict(other.result())))
+    return first, later, Truth(**json.loads(said.read_bytes()))
