@@ -6,6 +6,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 
 import polars as pl
 
@@ -105,6 +106,6 @@ def frames_of(rows: list[Row], lines: list[int]) -> Iterator[pl.DataFrame]:
 
 def _frame(rows: list[Row], lines: list[int]) -> pl.DataFrame:
     names = sorted({name for row in rows for name in row} - {LINE})
-    data: dict[str, Sequence[object]] = {name: [row.get(name) for row in rows] for name in names}
+    data: dict[str, Sequence[object]] = {name: list(map(dict.get, rows, repeat(name))) for name in names}
     schema = {**dict.fromkeys(names, pl.String), LINE: pl.UInt64}
     return pl.DataFrame({**data, LINE: lines}, schema=schema)

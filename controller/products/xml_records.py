@@ -23,6 +23,7 @@ from controller.products.nested import COLUMNS_MAX, DEPTH_MAX, ELEMENTS_MAX, Row
 from controller.products.pieces import of_size
 from controller.products.records import Bad, Findings
 from controller.products.shapes import malformed
+from controller.products.xml_plain import PlainItems
 
 GOOGLE = "http://base.google.com/ns/1.0"
 NAMED_ALIKE = frozenset({"", "http://www.w3.org/2005/Atom", "http://purl.org/rss/1.0/"})
@@ -135,6 +136,7 @@ class Reader:
             resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, remove_comments=True,
             remove_pis=True, huge_tree=False,
         )  # fmt: skip
+        self.plain = PlainItems(head.item, self._column_of, row_bytes_max)
         self._line = 1
         self._number = 1
         self._names: set[str] = set()
@@ -162,13 +164,16 @@ class Reader:
         records: list[tuple[int, bytes]] = []
         position = 0
         for closing in self._close.finditer(data):
-            inside = _inside_text(data, position, closing.start())
+            marked = data.find(b"<!", position, closing.start()) >= 0
+            inside = _inside_text(data, position, closing.start()) if marked else False
             if inside is None and not final and len(data) - closing.start() < TEXT_BYTES_MAX:
                 break
             if inside:
                 continue
             piece = data[position : closing.end()]
-            opens = [found.start() for found in self._open.finditer(piece) if not _inside_text(piece, 0, found.start())]
+            opens = [found.start() for found in self._open.finditer(piece)]
+            if marked:
+                opens = [each for each in opens if not _inside_text(piece, 0, each)]
             start = opens[-1] if opens else len(piece)
             self._judge_between(piece[:start] if self._begun else piece[min(opens, default=0) : start])
             self._begun = True
@@ -188,6 +193,8 @@ class Reader:
 
     def _judge_between(self, between: bytes) -> None:
         """Name what stands between two items and is neither blank nor sound."""
+        if not between or between.isspace():
+            return
         if _ONLY_TAGS.match(between) and not self._open.search(between):
             return
         if self._open.search(between) or not self._is_sound(between):
@@ -215,8 +222,10 @@ class Reader:
     def _frames(self, records: list[tuple[int, bytes]]) -> Iterator[pl.DataFrame]:
         rows: list[Row] = []
         lines: list[int] = []
-        for (line, raw), element in zip(records, self._elements([raw for _, raw in records]), strict=True):
-            found = element
+        plain = [self.plain.row(raw) for _, raw in records]
+        elements = self._elements([raw for (_, raw), row in zip(records, plain, strict=True) if row is None])
+        for (line, raw), row in zip(records, plain, strict=True):
+            found: Row | etree._Element | str = next(elements) if row is None else row
             if isinstance(found, str):
                 self._name(line, raw, found)
                 found = self._salvaged(raw)
@@ -270,10 +279,15 @@ class Reader:
             for prefix in used[:PREFIXES_MAX]
         }
 
-    def _row(self, element: "etree._Element") -> Row:
-        row = self._flat(element)
+    def _column_of(self, name: str) -> str | None:
+        """Column of an element without attributes, or None where it cannot stand in an item."""
+        element = self._element(b"<%s/>" % name.encode())
+        return None if isinstance(element, str) else _column(str(element.tag), element.prefix)
+
+    def _row(self, found: "Row | etree._Element") -> Row:
+        row = found if isinstance(found, dict) else self._flat(found)
         if row is None:
-            row = self._deep(element)
+            row = self._deep(found)
         if len(self._names) > COLUMNS_MAX * 2:
             raise malformed(f"the items have more than {COLUMNS_MAX} different elements; is format.rowsAt right?")
         self._names.update(row)
