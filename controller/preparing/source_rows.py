@@ -94,7 +94,8 @@ def opened(
     request: RefreshRequest, credentials: SourceCredentials, context: Context
 ) -> Iterator[tuple[Spool | Direct, Version]]:
     """Yield the bytes of the source. Plain text on a volume is read in place; everything else is spooled."""
-    with fetching.in_place(request.items, request.source_roots, request.limits.source_bytes_max) as direct:
+    scratch, bytes_max = context.store.spool_directory(), request.limits.source_bytes_max
+    with fetching.in_place(request.items, request.source_roots, bytes_max, scratch) as direct:
         if direct is not None:
             yield direct, Version(direct.version, None)
             direct.must_be_unchanged()
@@ -103,10 +104,10 @@ def opened(
         open_http=lambda: context.http(request.allowed_networks),
         allowed_networks=request.allowed_networks,
         roots=request.source_roots,
-        scratch=context.store.spool_directory(),
+        scratch=scratch,
         rows_max=request.limits.rows_max,
     )
-    with Spool(around.scratch, request.limits.source_bytes_max) as spooled:
+    with Spool(around.scratch, bytes_max) as spooled:
         yield spooled, fetching.fetch(request.items, credentials, around, spooled)
 
 

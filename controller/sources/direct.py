@@ -23,7 +23,8 @@ from controller.sources.spool import AUTO, PIECE_BYTES, Spool
 class Direct:
     """Bytes of one file. Use as a context manager; it has the reading half of `Spool`."""
 
-    def __init__(self, path: Path, version: str) -> None:
+    def __init__(self, path: Path, version: str, scratch: Path) -> None:
+        self.scratch = scratch
         self.version = version
         self.encoding = Encoding(UTF8)
         self._name = path.name

@@ -44,14 +44,14 @@ def fetch(entry: ItemsEntry, credentials: SourceCredentials, around: Surrounding
 
 
 @contextlib.contextmanager
-def in_place(entry: ItemsEntry, roots: Sequence[SourceRoot], bytes_max: int) -> Iterator[Direct | None]:
+def in_place(entry: ItemsEntry, roots: Sequence[SourceRoot], bytes_max: int, scratch: Path) -> Iterator[Direct | None]:
     """Open a file on a volume that can be read where it is, or yield None."""
     named = entry.source.volume
     if named is None or entry.evidence.checksum_url is not None:
         yield None
         return
     path = volume.locate(named.name, named.path, roots)
-    with Direct(path, volume.version(path)) as direct:
+    with Direct(path, volume.version(path), scratch) as direct:
         if not direct.serves(entry.format):
             yield None
             return

@@ -5,12 +5,17 @@
     opened.columns, opened.frames
 
 Columns are known before the first frame is used. Delimited text and Parquet name them first; in the other formats any
-row may bring a new one, so that a file larger than a few blocks is read twice rather than kept in memory.
+row may bring a new one, so that the frames of a file larger than a few blocks wait on the disk until all were read.
 """
 
+import io
 import itertools
+import os
+import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
@@ -48,8 +53,32 @@ def open_rows(found: Shape, spooled: Delivered, findings: Findings, line_bytes_m
     if spooled.size <= KEPT_BYTES_MAX:
         seen = list(frames)
         return Opened(_names(seen), seen)
-    columns = _names(_frames(found, spooled, Findings(), line_bytes_max))
-    return Opened(columns, frames)
+    kept = _Kept(spooled.scratch)
+    columns = _names(map(kept.add, frames))
+    return Opened(columns, kept.frames())
+
+
+class _Kept:
+    """Frames that wait in a file without a name; parsing them again would take ten times as long."""
+
+    def __init__(self, directory: Path) -> None:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            self._descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._descriptor)
+        self._ends = [0]
+
+    def add(self, frame: pl.DataFrame) -> pl.DataFrame:
+        buffer = io.BytesIO()
+        frame.write_ipc(buffer, compression="lz4")
+        with os.fdopen(os.dup(self._descriptor), "wb") as file:
+            file.write(buffer.getbuffer())
+        self._ends.append(self._ends[-1] + buffer.tell())
+        return frame
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        for start, end in itertools.pairwise(self._ends):
+            content = os.pread(self._descriptor, end - start, start)
+            yield pl.read_ipc(io.BytesIO(content))
 
 
 def require(columns: Sequence[str], wanted: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ class Spool:
     """Bytes of one read. Use as a context manager; the file is gone afterwards."""
 
     def __init__(self, directory: Path, bytes_max: int) -> None:
-        self._directory = directory
+        self.scratch = directory
         self._file = TemporaryFile(dir=directory)  # noqa: SIM115 - closed by __exit__
         self._bytes_max = bytes_max
         self._digest = hashlib.sha256()
@@ -76,7 +76,7 @@ class Spool:
 
     def _replace(self, pieces: Iterable[bytes]) -> None:
         with contextlib.ExitStack() as undo:
-            file = undo.enter_context(TemporaryFile(dir=self._directory))
+            file = undo.enter_context(TemporaryFile(dir=self.scratch))
             size = 0
             for piece in pieces:
                 size += len(piece)

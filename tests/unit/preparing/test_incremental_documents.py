@@ -80,7 +80,7 @@ TURN = st.tuples(
 
 
 @settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     report_multiple_bugs=False,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
@@ -178,7 +178,7 @@ NESTED: tuple[dict[str, object], ...] = (
 
 
 @settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     report_multiple_bugs=False,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

@@ -156,3 +156,15 @@ class TestParquet:
         content[100:200] = bytes(100)
         with pytest.raises(Fault, match="Parquet"):
             rows_of(tmp_path, bytes(content))
+
+
+def test_frames_that_wait_on_the_disk_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = "".join(f"<item><id>{number}</id><t{number % 3}>ä</t{number % 3}></item>\n" for number in range(50))
+    content = f"<rss>{items}<item>broken</rss>".encode()
+    columns, rows, findings, _ = rows_of(tmp_path, content)
+    monkeypatch.setattr(readers, "KEPT_BYTES_MAX", 100)
+    again, waited, found, _ = rows_of(tmp_path, content)
+    assert (again, waited, found) == (columns, rows, findings)
+    assert len(waited) == 50
+    assert set(columns) == {"id", "t0", "t1", "t2"}
+    assert not found.complete
