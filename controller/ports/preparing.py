@@ -319,6 +319,7 @@ class EncodeRequest(Step):
     update_only: bool = False
     """Asked for: the first upload of a feed, a lost snapshot, a person. The step may still decide on it by itself."""
     fields: tuple[str, ...] = VOLATILE_FIELDS
+    """ItemsBatch: what it may say."""
     item_ids: tuple[str, ...] = ()
     """Narrows a batch; empty means all."""
     calls_max: int = 1

@@ -10,9 +10,9 @@ import polars as pl
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import EncodeRequest, EncodeResult, Method, PayloadFile, PlanCounts
 from controller.preparing.bodies import SAMPLES_MAX, digest_of
-from controller.preparing.comparing import open_inputs
+from controller.preparing.comparing import all_inputs, open_inputs
 from controller.preparing.context import Context
-from controller.preparing.heads import departures_of, policy_of
+from controller.preparing.heads import departures_of, policy_of, snapshot_height
 from controller.preparing.manifests import manifest_of
 from controller.preparing.objects import table_key, write_table
 from controller.preparing.slicing import SLICE_ROWS, Scratch
@@ -75,14 +75,18 @@ def _batch_rows(request: EncodeRequest, context: Context, slice_rows: int) -> pl
 
 def _sides(request: EncodeRequest, context: Context, scratch: Scratch, slice_rows: int) -> Iterator[Sides]:
     """Rows to be compared, ascending by partition and id: those that are not at rest, where that is known."""
-    known = open_inputs(context.store, manifest_of(context.store, request.refresh), request.partitions)
+    store = context.store
+    known = open_inputs(store, manifest_of(store, request.refresh), request.partitions)
+    held = sum(snapshot_height(store, each.snapshot) for each in request.partitions) if known is None else 0
+    if known is None and max(request.refresh.rows, held) <= slice_rows:
+        known = all_inputs(store, request.refresh, request.partitions)
     if known is not None:
         yield known.sides
         return
     from controller.preparing.ranges import ranges, sides_of  # brings arrays along; mostly not needed
 
     for each in sorted(request.partitions, key=lambda partition: partition.index):
-        yield from ranges(sides_of(context.store, request.refresh, each), each.index, scratch, slice_rows)
+        yield from ranges(sides_of(store, request.refresh, each), each.index, scratch, slice_rows)
 
 
 def _write_body(

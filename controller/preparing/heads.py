@@ -9,7 +9,15 @@ import polars as pl
 from controller.ports.preparing import GuardPolicy, Partition, RefreshHead
 from controller.preparing.kept import kept_ids
 from controller.preparing.manifests import SnapshotManifest, is_manifest, read_snapshot_manifest, verified
-from controller.preparing.objects import read_metadata, read_or_empty, reading, scan_or_empty, table_key, write_table
+from controller.preparing.objects import (
+    read_metadata,
+    read_or_empty,
+    reading,
+    rows_in,
+    scan_or_empty,
+    table_key,
+    write_table,
+)
 from controller.products.compare import DeparturePolicy
 from controller.products.departures import Generations
 from controller.products.fields import ID
@@ -54,6 +62,16 @@ def scan_parts(store: LocalStore, manifest: SnapshotManifest) -> pl.LazyFrame:
 def check_snapshot(store: LocalStore, key: str | None) -> None:
     """Refuse a lost snapshot where its rows are not read."""
     scan_snapshot(store, key)
+
+
+def snapshot_height(store: LocalStore, key: str | None) -> int:
+    """At most how many rows a snapshot has."""
+    if key is None:
+        return 0
+    if not is_manifest(key):
+        return rows_in(store, key)
+    manifest = read_snapshot_manifest(store, key)
+    return manifest.base.rows + (manifest.later.rows if manifest.later else 0)
 
 
 def snapshot_rows(store: LocalStore, key: str | None) -> pl.DataFrame:
