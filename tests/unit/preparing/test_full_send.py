@@ -1,10 +1,14 @@
 """Files of full sends: the same bytes however they are made, texts that are named instead of copied, clearing."""
 
+import csv
 import gzip
 import io
+import os
 import random
+import subprocess
+import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +19,7 @@ from isal import isal_zlib
 
 from controller.faults import Fault
 from controller.ports.preparing import (
+    REQUESTS,
     AcknowledgeRequest,
     AcknowledgeResult,
     EncodeResult,
@@ -29,8 +34,12 @@ from controller.preparing.heads import snapshot_rows
 from controller.preparing.kept import columns, kept, texts
 from controller.preparing.manifests import is_manifest, read_sent_manifest
 from controller.preparing.packing import GZIP_LEVEL, PIECE_BYTES, Packing
+from controller.preparing.row_state import texts_of
 from tests.unit.preparing.world import CATALOG, INTERVAL, START, Row, World, as_csv, fatal, guard, product, products
 
+REPOSITORY = Path(__file__).parents[3]
+LARGE = 21_000
+"""Rows beyond which a file is not sorted."""
 KEEPING = Limits(incremental_rows_min=1)
 """Everything that only large catalogs keep."""
 
@@ -275,3 +284,29 @@ def test_results_do_not_depend_on_the_size_of_a_range(case: Case) -> None:
                 receipt = twins.world.receipt(encoded.files[0], lines, fate=case.fate)
                 twins.acknowledge(Method.REPLACE_FEED, encoded, receipt, index)
         twins.encode(Method.ITEMS_BATCH, None)
+
+
+def test_large_files_do_not_depend_on_threads_or_blocks(tmp_path: Path) -> None:
+    """In the order of the source; whole processes, because the number of threads is chosen when one starts."""
+    rows = [product(f"{number * 7_919 % LARGE:05}") for number in range(LARGE)]
+    world = large(tmp_path, rows)
+    rows[5] = rows[5] | {"title": "Five"}
+    world.offer(rows)
+    world.look()
+    contents = []
+    for threads in ("1", "3"):
+        question, answer = tmp_path / f"question-{threads}.json", tmp_path / f"answer-{threads}.json"
+        question.write_bytes(REQUESTS.dump_json(world.encode_request(Method.REPLACE_FEED, 0)))
+        command = [sys.executable, "-m", "controller", "prepare", str(question), str(answer)]
+        environment = {**os.environ, "POLARS_MAX_THREADS": threads}
+        subprocess.run(command, env=environment, check=True, stdin=subprocess.DEVNULL, cwd=REPOSITORY)
+        encoded = EncodeResult.model_validate_json(answer.read_bytes())
+        contents.append(world.content(encoded.files[0]))
+    assert contents[0] == contents[1]
+    said = [row["id"] for row in csv.DictReader(io.StringIO(gzip.decompress(contents[0]).decode(), newline=""))]
+    assert said == [row["id"] for row in rows if row != rows[5]] + [rows[5]["id"]], "what changed stands behind"
+    assert world.head is not None
+    for each in texts_of(world.store, world.head, 0):
+        small = replace(each, part=replace(each.part, bytes=10**12))
+        assert pl.concat(small.blocks()).equals(each.rows.collect())
+        assert each.table.collect().height < LARGE or len(list(small.blocks())) > 40

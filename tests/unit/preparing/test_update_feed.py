@@ -215,6 +215,25 @@ class TestAnswers:
         assert world.look().pending[0].static == 0
 
 
+def test_a_row_of_which_a_field_without_a_value_is_unknown_is_not_said_as_a_whole(world: World) -> None:
+    """It left the source while an answer was lost: an empty cell could clear what Meta took, a full send may say it."""
+    world.offer(products(10, color="blue"))
+    world.look()
+    encoded = world.encode(Method.REPLACE_FEED, 0)
+    receipt = world.receipt(encoded.files[0], fate=Fate.UNKNOWN)
+    world.acknowledge(Method.REPLACE_FEED, encoded, [receipt], [0])
+    world.offer(products(9, color="blue"))
+    for _ in range(2):
+        world.look()
+    assert world.look().pending[0].static == 10
+    said = parts(world, world.encode(Method.UPDATE_FEED, 0, calls_max=9))
+    columns = {row[0]: part[0] for part in said for row in part[1:]}
+    assert "color" in columns["00008"]
+    assert "sale_price" not in columns["00009"]
+    assert "color" not in columns["00009"]
+    assert set(columns["00009"]) <= {"id", "price", "availability"}
+
+
 CHANGES = st.dictionaries(
     st.integers(0, 9),
     st.fixed_dictionaries(
