@@ -33,7 +33,7 @@ from controller.ports.preparing import (
 from controller.ports.sources import Version
 from controller.preparing.context import Context
 from controller.preparing.evidence import REFUSALS, is_later, must_be_enough, refuse_older
-from controller.preparing.objects import read_metadata, read_table, table_key, write_table
+from controller.preparing.objects import read_metadata, read_table, scan_table, table_key, write_table
 from controller.preparing.source_rows import opened
 from controller.products import mapping, rules
 from controller.products.fields import CURRENCY, ID
@@ -115,9 +115,15 @@ def take(request: RefreshRequest, credentials: SourceCredentials, context: Conte
     )
 
 
-def overlaid(store: LocalStore, heads: Sequence[OverlayHead]) -> Overlaid:
-    """Make the overlays ready to be laid over rows."""
-    return Overlaid(tuple(Layer(each.name, each.fields, read_table(store, each.table)) for each in heads))
+def overlaid(store: LocalStore, heads: Sequence[OverlayHead], ids: pl.DataFrame | None = None) -> Overlaid:
+    """Make the overlays ready to be laid over rows, or over those of some ids."""
+    layers = []
+    for each in heads:
+        rows = scan_table(store, each.table)
+        if ids is not None:
+            rows = rows.join(ids.lazy(), on=ID, how="semi", maintain_order="left")
+        layers.append(Layer(each.name, each.fields, rows.collect(engine="streaming")))
+    return Overlaid(tuple(layers))
 
 
 def remarks(store: LocalStore, heads: Sequence[OverlayHead]) -> list[RuleCount]:

@@ -144,7 +144,7 @@ def _overlaid(request: RefreshRequest, context: Context, taken: Taken) -> Rows |
         request,
         store,
         state,
-        overlay_reading.overlaid(store, taken.heads).only(taken.fields),
+        overlay_reading.overlaid(store, taken.heads, taken.changed).only(taken.fields),
         taken.changed,
         named_again(context, previous, memory.rejected),
     )

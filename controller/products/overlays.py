@@ -5,12 +5,12 @@ an empty text where the overlay says that there is none. Precedence is declared,
 last listed one that has a value for an id and field wins, and each wins over the full source. What an overlay says of
 ids that the full source does not have stays in its table and makes no item.
 
-Rows are found by the hash of their id; that an id is the one meant is checked against its text.
+Rows are found by the hash of their id, and told from others by a second one: 128 bits together.
 """
 
+import copy
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -18,13 +18,14 @@ import polars as pl
 from controller.products.advice import Rule
 from controller.products.fields import ID, in_order
 from controller.products.fingerprints import xxh3
-from controller.products.raw import Index, Places
+from controller.products.raw import Hashes, Index, Places
 from controller.products.rules import NAMED_MAX, REJECTED, RuleFinding
 
 ROOTS_MAX = 3
 """A rule about more fields than this is about the row, and no single value is to blame."""
 _BEFORE = " before"
 _CLEARED = ""
+_SALT = "\x1f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,35 +73,31 @@ def _one_per_id(rows: pl.DataFrame, fields: Sequence[str]) -> tuple[pl.DataFrame
     return last, repeated
 
 
-@dataclass(frozen=True)
 class Layer:
-    """One overlay, ready to be laid over rows."""
+    """One overlay, ready to be laid over rows: per id two hashes, and per field the number of a value."""
 
-    name: str
-    fields: tuple[str, ...]
-    table: pl.DataFrame
+    def __init__(self, name: str, fields: Sequence[str], table: pl.DataFrame) -> None:
+        self.name = name
+        self.fields = tuple(fields)
+        self._values = table.select(pl.col(self.fields).cast(pl.Categorical))
+        ids = table.get_column(ID)
+        hashes = _hashes(ids)
+        self._index = Index.of(hashes, np.arange(hashes.size, dtype=np.int32))
+        self._checks = _hashes(ids, salt=_SALT)
+        self._ambiguous = _unfound(ids, self._index)
 
-    @cached_property
-    def _index(self) -> Index:
-        hashes = self.table.select(xxh3(pl.col(ID))).to_series().to_numpy()
-        return Index.of(hashes, np.arange(hashes.size, dtype=np.int32))
-
-    @cached_property
-    def _ambiguous(self) -> dict[str, int]:
-        """Places of ids that share their hash with another one; the index finds none of them."""
-        if self._index.keys.size == self.table.height:
-            return {}
-        alone = np.zeros(self.table.height, bool)
-        alone[self._index.places] = True
-        places = np.flatnonzero(~alone)
-        return dict(zip(self.table.get_column(ID).gather(places).to_list(), places.tolist(), strict=True))
+    def only(self, fields: Collection[str]) -> "Layer":
+        """The same overlay as if it had no other fields."""
+        found = copy.copy(self)
+        found.fields = tuple(name for name in self.fields if name in fields)
+        return found
 
     def places(self, ids: pl.Series) -> Places:
         """Place of each id in the table, or -1."""
-        found = self._index.find(ids.to_frame(ID).select(xxh3(pl.col(ID)).fill_null(0)).to_series().to_numpy())
+        found = self._index.find(_hashes(ids))
         hits = np.flatnonzero(found >= 0)
-        same = self.table.get_column(ID).gather(found[hits]) == ids.gather(hits)
-        found[hits[~same.fill_null(value=False).to_numpy()]] = -1
+        other = self._checks[found[hits]] != _hashes(ids.gather(hits), salt=_SALT)
+        found[hits[other]] = -1
         for number, each in enumerate(ids.to_list()) if self._ambiguous else ():
             found[number] = self._ambiguous.get(each, found[number])
         return found
@@ -111,7 +108,23 @@ class Layer:
         if not (found >= 0).any():
             return None
         at = pl.Series(found, dtype=pl.Int32)
-        return self.table.select(pl.col(self.fields).gather(at.set(at < 0, None)))
+        return self._values.select(pl.col(self.fields).gather(at.set(at < 0, None)).cast(pl.String))
+
+
+def _hashes(ids: pl.Series, salt: str = "") -> Hashes:
+    """Hash ids; one that is missing finds nothing, for no known hash belongs to it with both salts."""
+    text = pl.col(ID) + pl.lit(salt) if salt else pl.col(ID)
+    return ids.to_frame(ID).select(xxh3(text).fill_null(0)).to_series().to_numpy()
+
+
+def _unfound(ids: pl.Series, index: Index) -> dict[str, int]:
+    """Places of ids that share their hash with another one; the index finds none of them."""
+    if index.keys.size == ids.len():
+        return {}
+    alone = np.zeros(ids.len(), bool)
+    alone[index.places] = True
+    places = np.flatnonzero(~alone)
+    return dict(zip(ids.gather(places).to_list(), places.tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +150,8 @@ class Overlaid:
 
     def only(self, fields: Collection[str]) -> "Overlaid":
         """The same overlays as if they had no other fields."""
-        layers = [(layer, tuple(name for name in layer.fields if name in fields)) for layer in self.layers]
-        return Overlaid(tuple(Layer(layer.name, kept, layer.table) for layer, kept in layers if kept))
+        layers = [layer.only(fields) for layer in self.layers]
+        return Overlaid(tuple(layer for layer in layers if layer.fields))
 
     def onto(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Replace values of mapped, normalised rows by those of the overlays. A field that no row has is added."""
