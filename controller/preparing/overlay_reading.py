@@ -4,8 +4,7 @@ What a read finds is gathered onto the table of the reads before it (`products.o
 from another source, it is gathered anew.
 """
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -33,12 +32,13 @@ from controller.ports.preparing import (
 from controller.ports.sources import Version
 from controller.preparing.context import Context
 from controller.preparing.evidence import REFUSALS, is_later, must_be_enough, refuse_older
-from controller.preparing.objects import read_metadata, read_table, scan_table, table_key, write_table
+from controller.preparing.objects import scan_table, table_key
+from controller.preparing.overlay_tables import SAID, Sieve, follow, read_remarks, write_remarks
 from controller.preparing.source_rows import opened
 from controller.products import mapping, rules
 from controller.products.fields import CURRENCY, ID
 from controller.products.mapping import MappingPlan
-from controller.products.overlays import Gathered, Layer, Overlaid, gather
+from controller.products.overlays import Gathered, Layer, Overlaid
 from controller.products.records import Findings
 from controller.products.rules import ROW_CURRENCY
 from controller.products.tables import Kind
@@ -48,7 +48,6 @@ from controller.sources.spool import Spool
 from controller.stores.local import LocalStore, storage_fault
 
 SUPERSEDED_MAX = 16
-REMARKS = "remarks"
 IDS = pl.Schema({ID: pl.String})
 
 
@@ -82,11 +81,18 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """Rows of one read: `id` and the fields."""
+    """What one read says."""
 
-    frame: pl.DataFrame
+    changed: pl.DataFrame
+    """Rows that say something new; all of them where ids are repeated."""
     fields: tuple[str, ...]
     findings: Findings
+    rows: int
+    nameless: int
+    repeated: bool
+    """Ids came more than once."""
+    known: OverlayHead | None
+    """What it follows: the table of the last read, if that has the same fields."""
 
 
 def take(request: RefreshRequest, credentials: SourceCredentials, context: Context) -> Taken:
@@ -130,7 +136,7 @@ def remarks(store: LocalStore, heads: Sequence[OverlayHead]) -> list[RuleCount]:
     """What is to be said of the overlays themselves."""
     found: list[RuleCount] = []
     for head in heads:
-        found += [RuleCount.model_validate(each) for each in json.loads(read_metadata(store, head.table)[REMARKS])]
+        found += read_remarks(store, head.table)
         if head.unknown:
             message = f"overlay {head.name} has ids that the full source does not have; no item is made of them"
             found.append(_remark(head.name, "unknown", head.unknown, message, head.sample_unknown))
@@ -186,27 +192,32 @@ def _read_one(
             return known.model_copy(update=tags), IDS.to_frame()
         if known is None or not is_later(version.last_modified, known.last_modified):
             refuse_older(own, digest, version)  # a small file may well say again what it said before
-        read = _rows(own, overlay, request.items.currency, spooled)
-    must_be_enough(own, read.frame.height + read.findings.bad_rows, read.frame.height)
-    if known is not None and known.fields == read.fields:
-        earlier = read_table(context.store, known.table)
-    else:
-        earlier = pl.DataFrame(schema=dict.fromkeys((ID, *read.fields), pl.String))
-    gathered = gather(earlier, read.frame, read.fields, clears=overlay.empty_cells is EmptyCells.CLEAR)
-    head = _head(request, wanted, known, read, gathered, digest, version)
-    said = json.dumps([each.model_dump() for each in _remarks(overlay.name, read, gathered)])
-    write_table(context.store, head.table, gathered.table, {REMARKS: said})
-    return head, gathered.changed
+        read = _rows(own, overlay, request.items.currency, spooled, known, context.store)
+    rows = read.rows + read.findings.bad_rows
+    must_be_enough(own, rows, read.rows)
+    gathered, ids = follow(
+        context.store,
+        table_key(request.prefix, Kind.OVERLAY, wanted.name),
+        read.known,
+        read.changed,
+        read.fields,
+        clears=overlay.empty_cells is EmptyCells.CLEAR,
+        repeated=read.repeated,
+    )
+    head = _head(request, wanted, known, read.fields, digest, version, rows, ids)
+    write_remarks(context.store, head.table, _remarks(overlay.name, read, gathered))
+    return head, gathered.changed if read.known is not None else IDS.to_frame()
 
 
 def _head(
     request: RefreshRequest,
     wanted: OverlayRequest,
     known: OverlayHead | None,
-    read: _Read,
-    gathered: Gathered,
+    fields: tuple[str, ...],
     digest: str,
     version: Version,
+    rows: int,
+    ids: int,
 ) -> OverlayHead:
     superseded = dict.fromkeys((known.digest, *known.superseded_digests) if known is not None else ())
     superseded.pop(digest, None)
@@ -217,10 +228,10 @@ def _head(
         etag=version.etag,
         last_modified=version.last_modified,
         configuration_digest=wanted.configuration_digest,
-        fields=read.fields,
+        fields=fields,
         table=table_key(request.prefix, Kind.OVERLAY, wanted.name),
-        rows=read.frame.height + read.findings.bad_rows,
-        ids=gathered.table.height,
+        rows=rows,
+        ids=ids,
         superseded_digests=tuple(superseded)[:SUPERSEDED_MAX],
     )
 
@@ -245,25 +256,50 @@ def _as_source(
     )
 
 
-def _rows(own: RefreshRequest, overlay: Overlay, currency: str | None, spooled: Spool | Direct) -> _Read:
-    """Parse, map, normalise."""
+def _rows(
+    own: RefreshRequest,
+    overlay: Overlay,
+    currency: str | None,
+    spooled: Spool | Direct,
+    known: OverlayHead | None,
+    store: LocalStore,
+) -> _Read:
+    """Parse, map, normalise; hold back what was said before."""
     findings = Findings()
     shape = readers.shape(fetching.format_of(own.items), spooled)
-    rows = readers.open_rows(shape, spooled, findings, own.limits.line_bytes_max)
+    limit = own.limits.line_bytes_max
+    rows = readers.open_rows(shape, spooled, findings, limit)
     if not rows.columns:
         raise Fault("SourceEmpty", Disposition.RETRY, "the overlay has no rows; nothing was changed")
     readers.require(rows.columns, overlay.evidence.required_columns)
     plan = plan_of(overlay, rows.columns)
     fields = tuple(name for name in plan.fields if name in plan.columns and name != ID)
-    frames = []
-    for frame in rows.frames:
+    known = known if known is not None and known.fields == fields else None
+    sieve = Sieve(store, known)
+    nothing = pl.DataFrame(schema={**dict.fromkeys((ID, *fields), pl.String), SAID: pl.UInt64})
+    passed, height, nameless = [nothing], 0, 0
+    for frame in _normalised(rows.frames, plan, fields, currency):
+        height += frame.height
+        nameless += frame.get_column(ID).null_count()
+        passed.append(sieve.passed(frame, fields))
+    if not height and not findings.bad_rows:
+        raise Fault("SourceEmpty", Disposition.RETRY, "the overlay has no rows; nothing was changed")
+    repeated = sieve.repeated
+    if repeated:
+        whole = Sieve(store, None)
+        again = readers.open_rows(shape, spooled, Findings(), limit).frames
+        passed = [nothing, *(whole.passed(each, fields) for each in _normalised(again, plan, fields, currency))]
+    return _Read(pl.concat(passed), fields, findings, height, nameless, repeated, known)
+
+
+def _normalised(
+    frames: Iterable[pl.DataFrame], plan: MappingPlan, fields: Sequence[str], currency: str | None
+) -> Iterator[pl.DataFrame]:
+    for frame in frames:
         mapped = mapping.apply(frame, plan)
         kept = [name for name in (ID, *fields, ROW_CURRENCY) if name in mapped.columns]
-        frames.append(rules.normalise(mapped.select(kept), currency, decimal_comma=plan.decimal_comma))
-    whole = pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys((ID, *fields), pl.String))
-    if not whole.height and not findings.bad_rows:
-        raise Fault("SourceEmpty", Disposition.RETRY, "the overlay has no rows; nothing was changed")
-    return _Read(whole.select(ID, *fields), fields, findings)
+        normal = rules.normalise(mapped.select(kept), currency, decimal_comma=plan.decimal_comma)
+        yield normal.select(ID, *fields)
 
 
 def plan_of(overlay: Overlay, available: Sequence[str]) -> MappingPlan:
@@ -305,8 +341,7 @@ def _remarks(name: str, read: _Read, gathered: Gathered) -> list[RuleCount]:
     if gathered.repeated:
         message = f"overlay {name} has ids more than once: of each, the last row with a value counts"
         found.append(_remark(name, "repeated", gathered.repeated, message, gathered.sample_repeated))
-    nameless = read.frame.get_column(ID).null_count()
-    unread = read.findings.bad_rows + nameless
+    unread = read.findings.bad_rows + read.nameless
     if unread:
         lines = "; ".join(f"{read.findings.unit} {bad.line_from} {bad.reason}" for bad in read.findings.samples[:3])
         message = (

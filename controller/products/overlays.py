@@ -49,6 +49,8 @@ def gather(before: pl.DataFrame, read: pl.DataFrame, fields: Sequence[str], *, c
     if clears:
         rows = rows.with_columns(pl.col(fields).fill_null(_CLEARED))
     said = rows.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in fields))
+    if not before.height:
+        return Gathered(said, said.select(ID), repeated.len(), _first(repeated))
     joined = said.join(before, on=ID, how="left", suffix=_BEFORE, maintain_order="left", coalesce=True)
     differs = pl.any_horizontal(
         pl.col(name).is_not_null() & pl.col(name).ne_missing(pl.col(name + _BEFORE)) for name in fields
@@ -56,17 +58,17 @@ def gather(before: pl.DataFrame, read: pl.DataFrame, fields: Sequence[str], *, c
     following = joined.filter(differs).select(
         ID, *(pl.coalesce(pl.col(name), pl.col(name + _BEFORE)).alias(name) for name in fields)
     )
-    table = following
-    if before.height:
-        kept = before.select(ID, *fields).join(following.select(ID), on=ID, how="anti", maintain_order="left")
-        table = pl.concat([kept, following])
-    names = repeated.unique(maintain_order=True).head(NAMED_MAX)
-    return Gathered(table, following.select(ID), repeated.len(), tuple(each[:100] for each in names.to_list()))
+    kept = before.select(ID, *fields).join(following.select(ID), on=ID, how="anti", maintain_order="left")
+    return Gathered(pl.concat([kept, following]), following.select(ID), repeated.len(), _first(repeated))
+
+
+def _first(ids: pl.Series) -> tuple[str, ...]:
+    return tuple(each[:100] for each in ids.unique(maintain_order=True).head(NAMED_MAX).to_list())
 
 
 def _one_per_id(rows: pl.DataFrame, fields: Sequence[str]) -> tuple[pl.DataFrame, pl.Series]:
     ids = rows.get_column(ID)
-    if ids.n_unique() == ids.len():
+    if np.unique(hashes_of(ids)).size == ids.len():
         return rows, ids.clear()
     repeated = ids.filter(~ids.is_first_distinct())
     last = rows.group_by(ID, maintain_order=True).agg(pl.col(name).drop_nulls().last() for name in fields)
@@ -81,9 +83,9 @@ class Layer:
         self.fields = tuple(fields)
         self._values = table.select(pl.col(self.fields).cast(pl.Categorical))
         ids = table.get_column(ID)
-        hashes = _hashes(ids)
+        hashes = hashes_of(ids)
         self._index = Index.of(hashes, np.arange(hashes.size, dtype=np.int32))
-        self._checks = _hashes(ids, salt=_SALT)
+        self._checks = hashes_of(ids, salt=_SALT)
         self._ambiguous = _unfound(ids, self._index)
 
     def only(self, fields: Collection[str]) -> "Layer":
@@ -94,9 +96,9 @@ class Layer:
 
     def places(self, ids: pl.Series) -> Places:
         """Place of each id in the table, or -1."""
-        found = self._index.find(_hashes(ids))
+        found = self._index.find(hashes_of(ids))
         hits = np.flatnonzero(found >= 0)
-        other = self._checks[found[hits]] != _hashes(ids.gather(hits), salt=_SALT)
+        other = self._checks[found[hits]] != hashes_of(ids.gather(hits), salt=_SALT)
         found[hits[other]] = -1
         for number, each in enumerate(ids.to_list()) if self._ambiguous else ():
             found[number] = self._ambiguous.get(each, found[number])
@@ -111,7 +113,7 @@ class Layer:
         return self._values.select(pl.col(self.fields).gather(at.set(at < 0, None)).cast(pl.String))
 
 
-def _hashes(ids: pl.Series, salt: str = "") -> Hashes:
+def hashes_of(ids: pl.Series, salt: str = "") -> Hashes:
     """Hash ids; one that is missing finds nothing, for no known hash belongs to it with both salts."""
     text = pl.col(ID) + pl.lit(salt) if salt else pl.col(ID)
     return ids.to_frame(ID).select(xxh3(text).fill_null(0)).to_series().to_numpy()

@@ -9,7 +9,8 @@
 `sent`        what one body says per item. Full sends carry every field, so an accepted one is the next `payload`.
 `deletes`     ids that a replace leaves out on purpose
 `rejected`    rows that failed our checks
-`overlay`     what one overlay ever said: id and its fields, null where it never had a value, empty where it has none
+`overlay`     what one overlay ever said: id and its fields, null where it never had a value, empty where it has none;
+              `_id_hash`, and `_said` of the row of the last read
 
 `desired` is in the order of the source, the others are sorted by id. Private columns of tables that also hold fields
 begin with an underscore, as no field does.

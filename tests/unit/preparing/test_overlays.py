@@ -254,6 +254,39 @@ def test_rows_of_an_overlay_that_say_nothing_are_counted(tmp_path: Path) -> None
     assert checks(result) == found, "a quiet look says it again"
 
 
+def test_rows_that_say_again_what_was_said_still_count_where_an_id_is_repeated(tmp_path: Path) -> None:
+    world = OverlayWorld(tmp_path, overlay("stock"))
+    world.offer(products(10))
+    world.say("stock", b"id,price,sale_price\n00001,5 EUR,\n00002,5 EUR,1 EUR\n")
+    world.look_at_all()
+    reads = (
+        (b"00001,6 EUR,\n00001,5 EUR,\n", "5.00 EUR", None),
+        (b"00001,5 EUR,\n00001,6 EUR,\n", "6.00 EUR", None),
+        (b"00001,7 EUR,\n", "7.00 EUR", None),
+        (b"00001,,2 EUR\n", "7.00 EUR", "2.00 EUR"),
+        (b"00001,7 EUR,\n00002,5 EUR,1 EUR\n", "7.00 EUR", "2.00 EUR"),
+    )
+    for content, price, sale in reads:
+        world.say("stock", b"id,price,sale_price\n" + content)
+        result = world.look_at()
+        assert not result.needs_read
+        assert (row(world, "00001")["price"], row(world, "00001")["sale_price"]) == (price, sale)
+        assert row(world, "00002")["sale_price"] == "1.00 EUR"
+        assert result.head is not None
+        assert result.head.overlays[0].ids == 2
+
+
+def test_of_what_is_said_again_nothing_is_written(tmp_path: Path) -> None:
+    world = OverlayWorld(tmp_path, overlay("stock"))
+    world.offer(products(10))
+    world.say("stock", [{"id": "00001", "availability": "0"}, {"id": "00002", "availability": "0"}])
+    world.look_at_all()
+    world.say("stock", [{"id": "00002", "availability": "0"}, {"id": "00001", "availability": "0"}])
+    result = world.look_at()
+    assert result.head is not None
+    assert (result.head.sequence, result.overlays[0].refused) == (1, None), "another file, and nothing new in it"
+
+
 def test_too_many_changes_are_read_together_with_the_full_source(tmp_path: Path) -> None:
     world = OverlayWorld(tmp_path, overlay("stock"))
     world.offer(products(40))

@@ -106,12 +106,12 @@ def test_a_field_that_no_row_has_is_added() -> None:
 
 def test_ids_with_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """No two known ids share a 64-bit hash, so the hash is made worse."""
-    good = overlays._hashes
+    good = overlays.hashes_of
 
     def worse(ids: pl.Series, salt: str = "") -> Hashes:
         return good(ids, salt) if salt else ids.str.len_bytes().cast(pl.UInt64).to_numpy()
 
-    monkeypatch.setattr(overlays, "_hashes", worse)
+    monkeypatch.setattr(overlays, "hashes_of", worse)
     over = Overlaid((layer("one", ("aa", "1", None), ("bb", "2", None), ("c", "3", None)),))
     rows = over.onto(frame(("bb", "0", "0"), ("aa", "0", "0"), ("dd", "0", "0"), ("c", "0", "0"), ("d", "0", "0")))
     assert rows.get_column("price").to_list() == ["2", "1", "0", "3", "0"]

@@ -1,0 +1,106 @@
+"""The tables of overlays, and which rows of a read say something that the table does not have yet.
+
+Beside the values there are two hashes per id: of the id, and of what the overlay said of it in its last read. A row
+that says the same again changes nothing, so of a large overlay only what changed is gathered, and the table is written
+from the one before in one pass.
+"""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from controller.ports.preparing import OverlayHead, RuleCount
+from controller.preparing.objects import read_table, scan_table, sink_table
+from controller.products.fields import ID
+from controller.products.fingerprints import xxh3
+from controller.products.overlays import Gathered, gather, hashes_of
+from controller.products.raw import Hashes, Index
+from controller.stores.local import LocalStore
+
+ID_HASH = "_id_hash"
+SAID = "_said"
+"""Hash of a row of the last read; null where the overlay had several rows of the id."""
+_NOTHING = "\x00"
+_END = "\x1f"
+
+
+class Sieve:
+    """Holds back rows that say what they said in the last read. For one read."""
+
+    def __init__(self, store: LocalStore, known: OverlayHead | None) -> None:
+        self._said: Hashes = np.empty(0, np.uint64)
+        self._index = Index.of(self._said, np.empty(0, np.int32))
+        self._met: list[Hashes] = []
+        if known is not None:
+            table = read_table(store, known.table, [ID_HASH, SAID])
+            ids = table.get_column(ID_HASH).to_numpy()
+            self._index = Index.of(ids, np.arange(ids.size, dtype=np.int32))
+            self._said = table.get_column(SAID).fill_null(0).to_numpy()
+
+    def passed(self, rows: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
+        """Return the rows that have an id and say something new, with `_said`."""
+        named = rows.filter(pl.col(ID).is_not_null())
+        ids = hashes_of(named.get_column(ID))
+        self._met.append(ids)
+        told = [pl.col(ID), *(pl.col(name).fill_null(_NOTHING) for name in fields)]
+        named = named.with_columns(xxh3(pl.concat_str(told, separator=_END)).alias(SAID))
+        if not self._said.size:
+            return named
+        places = self._index.find(ids)
+        same: npt.NDArray[np.bool_] = places >= 0
+        same[same] = self._said[places[same]] == named.get_column(SAID).to_numpy()[same]
+        return named.filter(pl.Series(~same))
+
+    @property
+    def repeated(self) -> bool:
+        """Whether an id came twice: then rows can only be understood together."""
+        met = np.concatenate(self._met) if self._met else np.empty(0, np.uint64)
+        return bool(np.unique(met).size < met.size)
+
+
+def follow(
+    store: LocalStore,
+    key: str,
+    known: OverlayHead | None,
+    rows: pl.DataFrame,
+    fields: Sequence[str],
+    *,
+    clears: bool,
+    repeated: bool,
+) -> tuple[Gathered, int]:
+    """Write the table that follows a read, and count its ids. `rows` as a sieve passed them, or all of them."""
+    before = pl.DataFrame(schema=dict.fromkeys((ID, *fields), pl.String))
+    if known is not None:
+        mine = scan_table(store, known.table).join(rows.lazy().select(ID), on=ID, how="semi", maintain_order="left")
+        before = mine.select(ID, *fields).collect(engine="streaming")
+    gathered = gather(before, rows.select(ID, *fields), fields, clears=clears)
+    said = pl.lit(None, dtype=pl.UInt64).alias(SAID)
+    table = gathered.table.with_columns(pl.Series(ID_HASH, hashes_of(gathered.table.get_column(ID)), dtype=pl.UInt64))
+    if repeated:
+        table = table.with_columns(said)
+    else:
+        table = table.join(rows.select(ID, SAID), on=ID, how="left", maintain_order="left")
+    following, count = table.lazy(), table.height
+    if known is not None:
+        others = scan_table(store, known.table).join(following.select(ID), on=ID, how="anti", maintain_order="left")
+        following = pl.concat([others.select(table.columns), following])
+        count += known.ids - before.height
+    sink_table(store, key, following, count)
+    return gathered, count
+
+
+def write_remarks(store: LocalStore, table: str, said: Sequence[RuleCount]) -> None:
+    """Keep what is to be said of the rows of an overlay beside its table."""
+    store.write(_beside(table), json.dumps([each.model_dump() for each in said]).encode())
+
+
+def read_remarks(store: LocalStore, table: str) -> list[RuleCount]:
+    content = store.read(_beside(table))
+    return [RuleCount.model_validate(each) for each in json.loads(content)] if content is not None else []
+
+
+def _beside(table: str) -> str:
+    return table.removesuffix(".parquet") + "-remarks.json"
