@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from controller.ports.preparing import Method
-from hack.bench import anchors, data
+from hack.bench import anchors, data, overlays
 from hack.bench.data import Truth
 from hack.bench.measure import Measured, run
 from hack.bench.steps import Bench
@@ -207,6 +207,15 @@ def measure_xml(items: int, directory: Path, rounds: int) -> list[Row]:
     return table.rows
 
 
+def measure_overlay(items: int, directory: Path, rounds: int) -> list[Row]:
+    print(f"── an overlay of {items:,} rows, of which 2 % change", flush=True)
+    directory.mkdir()
+    full, changes = overlays.measure(items, directory, rounds)
+    table = Table(items)
+    table.add("overlay and batches", changes, "the full refresh", [full] * len(changes))
+    return table.rows
+
+
 def tell_growth(rows: Sequence[Row]) -> None:
     """Print how time and memory of each step grow with the number of items."""
     for name in dict.fromkeys(row.name for row in rows):
@@ -241,6 +250,7 @@ def main() -> int:
             rows += measure(items, Path(directory), options.rounds)
             if items == min(sizes):
                 rows += measure_xml(min(items, XML_ITEMS_MAX), Path(directory, "xml"), options.rounds)
+                rows += measure_overlay(items, Path(directory, "overlay"), options.rounds)
     tell_growth(rows)
     (build / "bench.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     print(f"── {build / 'bench.json'}")

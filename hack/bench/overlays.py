@@ -8,10 +8,8 @@ What is counted is processor time of the whole process tree, because that is wha
 import argparse
 import csv
 import io
-import resource
 import sys
 import tempfile
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,28 +20,12 @@ from hack.bench.measure import Measured
 from hack.bench.steps import GUARD, NOW, Bench
 
 CHANGED = 0.02
+ROUNDS = 2
 FIRST_CHANGED = 2
 """Version of the overlay that follows the first."""
 NAME = "stock"
 _SPAN = float(1 << 64)
 FIELDS = {"availability": "state", "quantity_to_sell_on_facebook": "units"}
-
-
-def _processor_seconds() -> float:
-    """User and system time of all processes that were started here and have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one refresh and its batches took."""
-
-    processor_seconds: float
-    seconds: float
-    peak_pss_bytes: int
-    items: int = 0
-    """In the batches."""
 
 
 def write(path: Path, count: int, version: int = 1) -> int:
@@ -70,23 +52,15 @@ def write(path: Path, count: int, version: int = 1) -> int:
 class OverlayBench(Bench):
     """A catalog whose entry has one overlay."""
 
-    def load(self, export: Path, overlay: Path) -> Cost:
+    def load(self, export: Path, overlay: Path) -> Measured:
         """Read everything."""
-        before = _processor_seconds()
-        measured = self._with_overlay(export, overlay, read=True)
-        return Cost(_processor_seconds() - before, measured.seconds, measured.peak_pss_bytes)
+        return self._with_overlay(export, overlay, read=True)
 
-    def change(self, export: Path, overlay: Path) -> Cost:
-        """Read the overlay alone and write the batches."""
-        before = _processor_seconds()
+    def change(self, export: Path, overlay: Path) -> tuple[int, Measured]:
+        """Read the overlay alone and write the batches; return how many items are in them."""
         read = self._with_overlay(export, overlay, read=False)
         encoded, written = self.encode(documents.Method.ITEMS_BATCH, calls_max=10_000)
-        return Cost(
-            _processor_seconds() - before,
-            read.seconds + written.seconds,
-            max(read.peak_pss_bytes, written.peak_pss_bytes),
-            encoded.plan.update,
-        )
+        return encoded.plan.update, read + written
 
     def _with_overlay(self, export: Path, overlay: Path, *, read: bool) -> Measured:
         self.sequence += 1
@@ -128,36 +102,25 @@ class OverlayBench(Bench):
         return measured
 
 
-def measure(items: int, directory: Path) -> float:
-    """Return the share of a full refresh that a changed overlay costs."""
+def measure(items: int, directory: Path, rounds: int) -> tuple[Measured, list[Measured]]:
+    """Return what a full refresh costs, and what each change of the overlay."""
     export = directory / f"{items}-export.csv"
     data.write(export, items)
     overlay = directory / "stock.csv"
     write(overlay, items)
     bench = OverlayBench(directory)
     full = bench.load(export, overlay)
-    _say("full refresh, with the overlay", items, full)
     encoded, _ = bench.encode(documents.Method.REPLACE_FEED)
     bench.acknowledge(documents.Method.REPLACE_FEED, encoded)
-    ratio = 0.0
-    for version in (2, 3):
+    found = []
+    for version in range(FIRST_CHANGED, FIRST_CHANGED + rounds):
         overlay.unlink()
         changed = write(overlay, items, version)
-        cost = bench.change(export, overlay)
-        if version == FIRST_CHANGED and cost.items != changed:
-            raise RuntimeError(f"the batches say {cost.items} items, the overlay changed {changed}")
-        ratio = cost.processor_seconds / full.processor_seconds
-        _say(f"overlay changed, {cost.items:,} items in batches", items, cost)
-        print(f"   ratio of processor time: {ratio:.2f} (target: one third)", flush=True)
-    return ratio
-
-
-def _say(what: str, items: int, cost: Cost) -> None:
-    print(
-        f"{what:44} {items:>10,} {cost.processor_seconds:>8.2f} s of processors {cost.seconds:>8.2f} s "
-        f"{cost.peak_pss_bytes >> 20:>6} MiB",
-        flush=True,
-    )
+        said, measured = bench.change(export, overlay)
+        if version == FIRST_CHANGED and said != changed:
+            raise RuntimeError(f"the batches say {said} items, the overlay changed {changed}")
+        found.append(measured)
+    return full, found
 
 
 def main() -> int:
@@ -166,7 +129,10 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, help="where the files go; they are removed")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.directory, prefix="bench-") as directory:
-        measure(options.items, Path(directory))
+        full, changes = measure(options.items, Path(directory), ROUNDS)
+    for name, each in (("full refresh", full), *(("overlay changed", change) for change in changes)):
+        ratio, megabytes = each.cpu_seconds / full.cpu_seconds, each.peak_pss_bytes >> 20
+        print(f"{name:16} {each.cpu_seconds:>7.2f} cpu ({ratio:.2f} ×) {each.seconds:>7.2f} s {megabytes:>6} MiB")
     return 0
 
 
