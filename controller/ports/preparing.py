@@ -15,9 +15,10 @@ Keys are relative to the root of the store, with forward slashes. Counts are ite
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic_core import from_json
 
 from controller.api.v1alpha1.items import ItemsEntry
 
@@ -31,7 +32,8 @@ VOLATILE_FIELDS = ("price", "sale_price", "sale_price_effective_date", "availabi
 class Document(BaseModel):
     """Base of everything here: immutable, strict about unknown fields, plain JSON on the wire."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    """Built when used: a step uses two of all documents."""
 
 
 class Partition(Document):
@@ -498,8 +500,19 @@ Result = Annotated[
     RefreshResult | EncodeResult | AcknowledgeResult | VerifyResult | RebuildResult | SentIDsResult | FailedStep,
     Field(discriminator="step"),
 ]
-REQUESTS: TypeAdapter[Request] = TypeAdapter(Request)
-RESULTS: TypeAdapter[Result] = TypeAdapter(Result)
+REQUESTS: TypeAdapter[Request] = TypeAdapter(Request, config=ConfigDict(defer_build=True))
+RESULTS: TypeAdapter[Result] = TypeAdapter(Result, config=ConfigDict(defer_build=True))
+
+
+def read_request(content: bytes) -> Request:
+    """Read a request document. Only what it is made of is built."""
+    document = from_json(content)
+    step = document.get("step") if isinstance(document, dict) else None
+    for kind in get_args(get_args(Request)[0]):
+        if kind.model_fields["step"].default == step:
+            found: Request = kind.model_validate_json(content)
+            return found
+    return REQUESTS.validate_json(content)
 
 
 class BasicAuth(Document):

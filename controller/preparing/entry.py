@@ -24,7 +24,6 @@ from pydantic import ValidationError
 
 from controller.faults import Fault
 from controller.ports.preparing import (
-    REQUESTS,
     AcknowledgeRequest,
     EncodeRequest,
     FailedStep,
@@ -35,6 +34,7 @@ from controller.ports.preparing import (
     SentIDsRequest,
     SourceCredentials,
     VerifyRequest,
+    read_request,
 )
 from controller.preparing import failures, lifetime
 from controller.preparing.context import Context, OpenHTTP, over_the_network
@@ -121,7 +121,7 @@ def answer(argv: Sequence[str] | None, stdin: BinaryIO) -> int:
 
 def _request(named: str, stdin: BinaryIO) -> Request:
     content = stdin.readline() if named == "-" else Path(named).read_bytes()
-    return REQUESTS.validate_json(content)
+    return read_request(content)
 
 
 def _credentials(stdin: BinaryIO) -> SourceCredentials:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.preparing.lifetime import bind_to_parent
-from controller.products.raw import INSIDE, Candidate, Finder, Places, Scanned, UnsuitableError, lines_of, scan
+from controller.products.raw import INSIDE, Chosen, Finder, Places, Scanned, UnsuitableError, lines_of, scan
 from controller.products.splitting import Splitter
 
 BLOCK_BYTES = 1 << 18
@@ -45,13 +45,13 @@ class Candidates:
     blank: list[bool] = field(default_factory=list)
     plain: list[bool] = field(default_factory=list)
 
-    def add(self, found: Candidate, splitter: Splitter) -> None:
-        self.pieces.append(found.piece)
-        self.hashes.append(found.hash)
-        self.heights.append(splitter.height(found.content))
-        self.exact.append(splitter.is_exact(found.content))
-        self.blank.append(splitter.is_blank(found.content))
-        self.plain.append(splitter.is_plain(found.content))
+    def add(self, found: Chosen, splitter: Splitter) -> None:
+        self.pieces += found.pieces
+        self.hashes += found.hashes
+        self.heights += map(splitter.height, found.contents)
+        self.exact += map(splitter.is_exact, found.contents)
+        self.blank += map(splitter.is_blank, found.contents)
+        self.plain += map(splitter.is_plain, found.contents)
 
     def extend(self, other: "Candidates", pieces: int) -> None:
         """Take those of the second half, behind so many pieces of the first."""
@@ -144,9 +144,9 @@ def _half(
     scanned = Scanned()
     candidates = Candidates()
     bytes_max = max(int((stop - start) * CANDIDATE_SHARE_MAX), BLOCK_BYTES)
-    for candidate in scan(blocks(descriptor, start, stop), splitter, known, scanned, final=final):
-        file.write(splitter.written(candidate.content))
-        candidates.add(candidate, splitter)
+    for chosen in scan(blocks(descriptor, start, stop), splitter, known, scanned, final=final):
+        file.write(b"".join(map(splitter.written, chosen.contents)))
+        candidates.add(chosen, splitter)
         if scanned.candidate_bytes > bytes_max:
             raise UnsuitableError
     file.flush()

@@ -152,7 +152,7 @@ def assemble(
 
 
 def id_hashes(ids: pl.Series) -> Hashes:
-    return np.fromiter((hash_of(each.encode()) for each in ids.to_list()), np.uint64, ids.len())
+    return np.fromiter(map(hash_of, map(str.encode, ids.to_list())), np.uint64, ids.len())
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +193,9 @@ class Rows:
             later = self.delta.by_id.find(hashes)
             found = np.where(later >= 0, later + self.base.rows, found).astype(np.int32)
         at = np.flatnonzero(found >= 0)
+        texts = ids.to_list()
         for number, row in zip(at.tolist(), self.values(found[at]), strict=True):
-            if row[0] != ids[number]:
+            if row[0] != texts[number]:
                 found[number] = NOT_FOUND
         return found
 

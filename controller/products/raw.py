@@ -148,18 +148,18 @@ class Scanned:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """Bytes that have to be parsed. `piece` counts from the start of the walk."""
+class Chosen:
+    """Records that have to be parsed. `pieces` count from the start of the walk."""
 
-    piece: int
-    content: bytes
-    hash: int
+    pieces: list[int]
+    contents: list[bytes]
+    hashes: list[int]
 
 
 def scan(
     blocks: Iterable[bytes], splitter: Splitter, index: Finder, scanned: Scanned, *, final: bool = True
-) -> Iterator[Candidate]:
-    """Walk over blocks of a text that starts with a record. Yields candidates in order; fills `scanned`.
+) -> Iterator[Chosen]:
+    """Walk over blocks of a text that starts with a record. Yields candidates in order, many at once; fills `scanned`.
 
     Without `final` the text ends behind an `end`, and another walk goes on there.
     """
@@ -189,37 +189,47 @@ def scan(
 
 def _group(
     pieces: list[bytes], splitter: Splitter, index: Finder, scanned: Scanned, done: int
-) -> Generator[Candidate, None, int]:
+) -> Generator[Chosen, None, int]:
     """Look up pieces. Returns how many were used: a record that may go on waits for the next group."""
     count = len(pieces)
     hashes, breaks = splitter.measured(pieces)
     places = index.find(hashes)
-    joined: list[tuple[int, bytes, int]] = []
+    met: list[int] = []
+    contents: list[bytes] = []
+    digests: list[int] = []
     used = count
     after = 0
     for at in np.flatnonzero(places < 0).tolist():
         if at < after:
             continue
-        piece = pieces[at]
-        if splitter.goes_on(piece):
+        content = pieces[at]
+        if splitter.goes_on(content):
             after = _closing(pieces, at, splitter)
             if after < 0:
                 used = at
                 break
             content = splitter.end.join(pieces[at:after])
-            joined.append((at, content, splitter.hash_of(content)))
+            digests.append(splitter.hash_of(content))
             places[at + 1 : after] = INSIDE
-        elif splitter.is_nothing(piece):
+        elif splitter.is_nothing(content):
             places[at] = INSIDE
+            continue
         else:
-            joined.append((at, piece, int(hashes[at])))
+            digests.append(int(hashes[at]))
+        met.append(at)
+        contents.append(content)
     places = places[:used]
-    known = index.find(np.fromiter((each for _, _, each in joined), np.uint64, len(joined)))
-    for (at, content, digest), place in zip(joined, known.tolist(), strict=True):
-        places[at] = place
-        if place < 0:
-            scanned.candidate_bytes += len(content)
-            yield Candidate(done + at, content, digest)
+    known = index.find(np.array(digests, np.uint64))
+    places[met] = known
+    unknown = np.flatnonzero(known < 0).tolist()
+    if unknown:
+        chosen = Chosen(
+            [met[each] + done for each in unknown],
+            [contents[each] for each in unknown],
+            [digests[each] for each in unknown],
+        )
+        scanned.candidate_bytes += sum(map(len, chosen.contents))
+        yield chosen
     scanned.places.append(places)
     if breaks is not None:
         scanned.breaks.append(breaks[:used])

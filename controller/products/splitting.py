@@ -143,7 +143,7 @@ class Lines:
         return hash_of(content)
 
     def goes_on(self, content: bytes) -> bool:
-        if not self._quotes or not content.count(_QUOTE) & 1:
+        if not content.count(_QUOTE) & 1 or not self.shape.delimiter:
             return False
         if len(content) > JOINED_BYTES_MAX:
             raise UnsuitableError
