@@ -16,6 +16,7 @@ from controller.api.v1alpha1.catalog_ledger import (
     Intent,
     ItemsRecord,
     LedgerContent,
+    OverlayRecord,
     PartitionRecord,
     RefreshRecord,
 )
@@ -84,6 +85,28 @@ KEPT: dict[str, Callable[[Surroundings], LedgerContent]] = {
                     digest="d",
                     configuration_digest="c",
                     desired=(f"{P}/step/kept",),
+                ),
+            ),
+        )
+    ),
+    "an overlay": lambda around: LedgerContent(
+        items=(
+            ItemsRecord(
+                name="p",
+                refresh=RefreshRecord(
+                    sequence=1,
+                    read_at=around.clock.now(),
+                    digest="d",
+                    configuration_digest="c",
+                    overlays=(
+                        OverlayRecord(
+                            name="stock",
+                            read_at=around.clock.now(),
+                            digest="d",
+                            configuration_digest="c",
+                            table=f"{P}/step/kept",
+                        ),
+                    ),
                 ),
             ),
         )
