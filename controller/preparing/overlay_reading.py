@@ -33,7 +33,7 @@ from controller.ports.sources import Version
 from controller.preparing.context import Context
 from controller.preparing.evidence import REFUSALS, is_later, must_be_enough, refuse_older
 from controller.preparing.objects import scan_table, table_key
-from controller.preparing.overlay_tables import SAID, Sieve, follow, read_remarks, write_remarks
+from controller.preparing.overlay_tables import SAID, Sieve, follow, has_table, read_remarks, write_remarks
 from controller.preparing.source_rows import opened
 from controller.products import mapping, rules
 from controller.products.fields import CURRENCY, ID
@@ -97,8 +97,9 @@ class _Read:
 
 def take(request: RefreshRequest, credentials: SourceCredentials, context: Context) -> Taken:
     """Read the overlays that the request names."""
-    before = {each.name: each for each in request.previous.overlays} if request.previous is not None else {}
     wanted = {each.name: each for each in request.overlays}
+    known = request.previous.overlays if request.previous is not None else ()
+    before = {each.name: each for each in known if each.name not in wanted or has_table(context.store, each)}
     heads: list[OverlayHead] = []
     results: dict[str, OverlayResult] = {}
     changed: list[pl.DataFrame] = []

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from controller.faults import Fault
 from controller.ports.preparing import OverlayHead, RuleCount
-from controller.preparing.objects import read_table, scan_table, sink_table
+from controller.preparing.objects import existing, read_table, scan_table, sink_table
 from controller.products.fields import ID
 from controller.products.fingerprints import xxh3
 from controller.products.overlays import Gathered, gather, hashes_of
@@ -25,6 +26,17 @@ SAID = "_said"
 """Hash of a row of the last read; null where the overlay had several rows of the id."""
 _NOTHING = "\x00"
 _END = "\x1f"
+
+
+def has_table(store: LocalStore, head: OverlayHead) -> bool:
+    """Tell whether the table is still there. An overlay whose table was lost is read as if for the first time."""
+    try:
+        existing(store, head.table)
+    except Fault as fault:
+        if fault.reason != "SnapshotLost":
+            raise
+        return False
+    return True
 
 
 class Sieve:

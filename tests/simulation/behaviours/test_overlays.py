@@ -1,5 +1,6 @@
 """Overlays over days: what they say reaches Meta soon, what they break names them, and they end with the spec."""
 
+import shutil
 from datetime import timedelta
 from typing import Any
 
@@ -189,6 +190,21 @@ async def test_a_crash_loses_nothing_of_an_overlay(stage: Stage, killed_after: f
     process.kill()
     stage.launch()
     await stage.until(lambda: at_meta(stage, first)[1] == "78.00 EUR", SOON + timedelta(minutes=30))
+    await stage.safe()
+
+
+async def test_a_store_that_was_lost_is_filled_from_all_sources(stage: Stage) -> None:
+    process = await stage.begin()
+    first = min(stage.shop.products)
+    say(stage, {first: ("", "77.00 EUR")})
+    await stage.change(items=[entry(stock())])
+    await stage.until(lambda: at_meta(stage, first)[1] == "77.00 EUR", SOON)
+    process.kill()
+    shutil.rmtree(stage.directory)
+    say(stage, {first: ("", "78.00 EUR")})
+    stage.launch()
+    await stage.until(lambda: at_meta(stage, first)[1] == "78.00 EUR", SOON + timedelta(minutes=30))
+    assert overlay_status(stage).reason is None
     await stage.safe()
 
 

@@ -254,6 +254,20 @@ def test_rows_of_an_overlay_that_say_nothing_are_counted(tmp_path: Path) -> None
     assert checks(result) == found, "a quiet look says it again"
 
 
+@KINDS
+def test_an_overlay_whose_table_was_lost_is_read_as_if_for_the_first_time(tmp_path: Path, rows_min: int) -> None:
+    world = OverlayWorld(tmp_path, overlay("stock"), rows_min=rows_min)
+    world.offer(products(10))
+    world.say("stock", [{"id": "00001", "availability": "0"}])
+    world.look_at_all()
+    assert world.head is not None
+    world.store.path(world.head.overlays[0].table).unlink()
+    assert world.look_at().needs_read
+    result = world.look_at_all()
+    assert result.refused is None
+    assert row(world, "00001")["availability"] == "out of stock"
+
+
 def test_rows_that_say_again_what_was_said_still_count_where_an_id_is_repeated(tmp_path: Path) -> None:
     world = OverlayWorld(tmp_path, overlay("stock"))
     world.offer(products(10))
