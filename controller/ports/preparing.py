@@ -151,6 +151,8 @@ class Limits(Document):
     """Of one part of an update. Meta: help article on feed files, more items should be several files."""
     update_bytes_max: int = 1_000_000_000
     """Text of one part of an update, before it is packed: a quarter of what Meta takes, so less is lost with it."""
+    slice_rows_max: int = 1_000_000
+    """Rows whose narrow columns may be in memory at once; more are taken in slices."""
     incremental_rows_min: int = 5_000
     """From so many rows on, what is needed to read only changes is kept. Below, reading everything is as fast."""
     shared_bytes_min: int = 96 << 20

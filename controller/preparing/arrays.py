@@ -4,7 +4,8 @@ NumPy's own container needs a name and a zip archive per set and cannot map what
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,10 +29,34 @@ def prints_key(prefix: str, part: str) -> str:
 
 def write_prints(store: LocalStore, key: str, prints: Prints, dead: npt.NDArray[np.uint32]) -> Part:
     """Write fingerprints, and with them which rows of an earlier object no longer stand."""
-    arrays = [*prints.arrays(), ("dead", dead)]
+    return write_stored(
+        store, key, [*map(Stored.of, *zip(*prints.arrays(), strict=True)), Stored.of("dead", dead)], prints.rows
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An array that is made when it is written, piece by piece."""
+
+    name: str
+    dtype: "np.dtype[np.generic]"
+    size: int
+    pieces: Callable[[], Iterable[Array | bytes]]
+
+    @classmethod
+    def of(cls, name: str, array: Array) -> "Stored":
+        return cls(name, array.dtype, int(array.size), lambda: (array,))
+
+    @property
+    def bytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+
+def write_stored(store: LocalStore, key: str, arrays: Sequence[Stored], rows: int) -> Part:
+    """Write the fingerprints of so many rows, and `dead`."""
     with store.creating(key) as path, path.open("wb") as file:
         _write(file, arrays)
-    return part_of(store, key, prints.rows)
+    return part_of(store, key, rows)
 
 
 def read_prints(store: LocalStore, part: Part) -> tuple[Prints, npt.NDArray[np.uint32]]:
@@ -43,18 +68,21 @@ def read_prints(store: LocalStore, part: Part) -> tuple[Prints, npt.NDArray[np.u
         raise lost(f"{part.key} in the store cannot be read") from None
 
 
-def _write(file: BinaryIO, arrays: Iterable[tuple[str, Array]]) -> None:
-    listed = list(arrays)
+def _write(file: BinaryIO, arrays: Sequence[Stored]) -> None:
     layout, offset = [], 0
-    for name, array in listed:
-        layout.append([name, array.dtype.str, int(array.size), offset])
-        offset += -(-array.nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+    for each in arrays:
+        layout.append([each.name, each.dtype.str, each.size, offset])
+        offset += -(-each.bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
     header = _MAGIC + json.dumps(layout).encode()
     start = -(-(len(header) + 1) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
     file.write(header.ljust(start - 1) + b"\n")
-    for _, array in listed:
-        file.write(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
-        file.write(bytes(-array.nbytes % ALIGNMENT_BYTES))
+    for each in arrays:
+        written = 0
+        for piece in each.pieces():
+            content = piece if isinstance(piece, bytes) else np.ascontiguousarray(piece).view(np.uint8).data
+            written += file.write(content)
+        assert written == each.bytes, each.name
+        file.write(bytes(-each.bytes % ALIGNMENT_BYTES))
 
 
 def _mapped(path: Path, key: str) -> Iterator[tuple[str, Array]]:

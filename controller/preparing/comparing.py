@@ -33,6 +33,8 @@ OPEN_SHARE_MAX = 0.25
 """Of all rows. When more are not at rest, keeping them apart would save nothing."""
 OPEN_ROWS_MIN = 1_000
 """So few are always kept apart."""
+OPEN_ROWS_MAX = 1_000_000
+"""More are not kept apart, because they are taken into memory together."""
 _KEY = (ID, PARTITION)
 
 
@@ -175,7 +177,7 @@ def compared(
     resting = resting_of(inputs.resting, marked.filter("rest"), partitions)
     restless = marked.filter(~pl.col("rest"))
     total = restless.height + sum(each.rows for each in resting.values())
-    few = restless.height <= max(total * OPEN_SHARE_MAX, OPEN_ROWS_MIN)
+    few = restless.height <= min(max(total * OPEN_SHARE_MAX, OPEN_ROWS_MIN), OPEN_ROWS_MAX)
     table = to_table(sides, restless) if few else None
     return Compared(pending_of(as_counts(found), partitions, inputs.resting), table, resting)
 

@@ -4,7 +4,9 @@ What is held is the read as a whole: the last good state stays in force until a 
 replaces. So nothing is created under new ids before the old ones are named.
 """
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,11 +14,14 @@ import polars as pl
 from controller.api.v1alpha1.items import Variants, VariantScenario
 from controller.faults import Disposition, Fault
 from controller.preparing.incremental import Increment
+from controller.preparing.objects import reading
+from controller.preparing.slicing import Sliced
 from controller.products.fields import ID
 from controller.products.open_rows import Sides
-from controller.products.prints import NO_GROUP, Rows
+from controller.products.partition import NO_GROUP
+from controller.products.prints import Rows
 from controller.products.tables import Stage
-from controller.products.variants import PREVIOUS_ID, transition
+from controller.products.variants import PREVIOUS_ID, Transition, scenario, transition_of
 
 HELD = "VariantsHeld"
 _LOOKED_AT = (4_096, 65_536, None)
@@ -46,25 +51,38 @@ def may_orphan(declared: Variants, rows: Rows, sides: Sides, found: Increment) -
 
 def must_not_orphan(
     declared: Variants,
-    snapshot: pl.DataFrame,
+    heads: pl.LazyFrame,
     departures: pl.DataFrame,
-    accepted: pl.DataFrame,
+    groups: pl.Series,
+    accepted: Callable[[], pl.LazyFrame],
     stays: pl.DataFrame,
     texts: Callable[[], pl.LazyFrame],
+    scratch: Path,
+    slice_rows: int,
 ) -> None:
     """Judge accepted rows (`id`, `_group_hash`; all their fields in `texts`) against what Meta has.
 
-    Items whose departure was cleared before do not count: they left for another reason.
+    `groups`: of the accepted rows. Items whose departure was cleared before do not count: they left for another reason.
     """
-    held = snapshot.lazy().filter("at_meta").select(ID, "group_hash").collect()
+    held = heads.filter("at_meta").select(ID, "group_hash")
+    with reading():
+        found = scenario(declared.scenario, held.select("group_hash").collect().to_series(), groups)
+    if found is not VariantScenario.NEW_VARIANTS:
+        return
     left = departures.filter(pl.col("stage") == Stage.CLEARED).get_column(ID)
     staying = pl.concat([stays.get_column(ID), left])
-    wanted = accepted.select(ID, "_group_hash")
-    nothing_named = pl.Series(dtype=pl.String)
-    found = transition(declared.scenario, held, wanted, staying, nothing_named)
-    rows = texts() if found.held else pl.LazyFrame()
-    if found.held and PREVIOUS_ID in rows.collect_schema():
-        named = rows.select(pl.col(PREVIOUS_ID).drop_nulls().unique()).collect().to_series()
-        found = transition(declared.scenario, held, wanted, staying, named)
-    if found.held:
-        raise Fault(HELD, Disposition.RETRY, found.message)
+    with tempfile.TemporaryDirectory(prefix="variants-", dir=scratch) as name:
+        tables = {"held": held, "wanted": accepted().select(ID, "_group_hash")}
+        sliced = Sliced(tables, Path(name) / "dealt", slice_rows, stays=True)
+        pieces = [(each["held"], each["wanted"]) for each in sliced] if sliced.count == 1 else None
+
+        def judged(named: pl.Series) -> Transition:
+            rows = pieces or ((each["held"], each["wanted"]) for each in sliced)
+            return transition_of(found, rows, staying, named)
+
+        judgement = judged(pl.Series(dtype=pl.String))
+        rows = texts() if judgement.held else pl.LazyFrame()
+        if judgement.held and PREVIOUS_ID in rows.collect_schema():
+            judgement = judged(rows.select(pl.col(PREVIOUS_ID).drop_nulls().unique()).collect().to_series())
+    if judgement.held:
+        raise Fault(HELD, Disposition.RETRY, judgement.message)

@@ -6,7 +6,14 @@ from datetime import datetime
 import polars as pl
 
 from controller.ports.preparing import Partition, RefreshHead
-from controller.preparing.comparing import OPEN_ROWS_MIN, OPEN_SHARE_MAX, Compared, pending_of, resting_of
+from controller.preparing.comparing import (
+    OPEN_ROWS_MAX,
+    OPEN_ROWS_MIN,
+    OPEN_SHARE_MAX,
+    Compared,
+    pending_of,
+    resting_of,
+)
 from controller.preparing.heads import scan_snapshot
 from controller.preparing.kept import kept
 from controller.preparing.row_state import desired_of
@@ -72,8 +79,11 @@ def compared_all(
             resting = resting_of(resting, marked.filter("rest"), partitions)
             open_ = marked.filter(~pl.col("rest"))
             restless += open_.height
-            tables.append(to_table(sides, open_))
+            if restless <= OPEN_ROWS_MAX:
+                tables.append(to_table(sides, open_))
+            else:
+                tables.clear()
     counts = as_counts(summed(tallies))
     total = restless + sum(each.rows for each in resting.values())
-    few = keep_open and restless <= max(total * OPEN_SHARE_MAX, OPEN_ROWS_MIN)
+    few = keep_open and restless <= min(max(total * OPEN_SHARE_MAX, OPEN_ROWS_MIN), OPEN_ROWS_MAX)
     return Compared(pending_of(counts, partitions, {}), pl.concat(tables) if few else None, resting if few else {})

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from controller.api.v1alpha1.items import ItemsEntry, RejectedRows
@@ -23,14 +24,21 @@ from controller.ports.preparing import (
 )
 from controller.ports.sources import Version
 from controller.preparing import overlay_reading, overlay_step
+from controller.preparing.both_sides import (
+    Everything,
+    at_meta_of,
+    both,
+    compared_pieces,
+    misplaced,
+    pieces_of,
+    scan_desired,
+    scan_heads,
+)
 from controller.preparing.comparing import (
     Compared,
     Inputs,
     all_inputs,
-    at_meta,
-    compared,
     desired_rows,
-    everything,
     keep_open,
     moved_on,
     open_inputs,
@@ -45,25 +53,27 @@ from controller.preparing.findings import (
     write_findings,
     write_rejected,
 )
-from controller.preparing.heads import Heads, Memory, departures_of, memory_of, policy_of, write_departures
+from controller.preparing.gathering import Gathering
+from controller.preparing.heads import Memory, departures_of, memory_of, policy_of, write_departures
 from controller.preparing.incremental import Increment, read_increment
 from controller.preparing.manifests import RowsManifest, manifest_key, manifest_of, write_manifest
-from controller.preparing.objects import read_or_empty, table_key
+from controller.preparing.objects import ROW_GROUP_ROWS, read_or_empty, reading, table_key
 from controller.preparing.orphans import may_orphan, must_not_orphan
 from controller.preparing.overlay_reading import Taken
 from controller.preparing.overlay_step import Laid
 from controller.preparing.row_state import RowState, desired_of, keep_base, keep_increment, load
-from controller.preparing.row_tables import RowTables
-from controller.preparing.source_rows import Read, Whole, opened, read_rows
+from controller.preparing.row_tables import NOWHERE, RowTables
+from controller.preparing.source_rows import Whole, WholeRead, opened, read_rows
 from controller.preparing.spill import ORDER, Spill, sink
 from controller.products import partition
-from controller.products.departures import Departures, Guard, Look, PriceChange, advance, next_look_at
+from controller.products.departures import Departures, Guard, Look, PriceChange, advance_all, next_look_at
 from controller.products.fields import ID
+from controller.products.fingerprints import xxh3
 from controller.products.masks import MaskBook
 from controller.products.open_rows import Sides, snapshot_at_rest, without
 from controller.products.overlays import Overlaid
-from controller.products.partition import PARTITION, SlotRange
-from controller.products.rules import RuleFinding
+from controller.products.partition import NO_GROUP, PARTITION, SlotRange
+from controller.products.rules import REJECTED, RuleFinding
 from controller.products.tables import NARROW, Kind, Leaving, Stage
 from controller.products.tables import REJECTED as REJECTED_SCHEMA
 from controller.sources.direct import Direct
@@ -88,7 +98,7 @@ class Seen:
 class Rows:
     """What the source wants, wherever it came from, and the head that will stand for it."""
 
-    inputs: Inputs
+    inputs: Inputs | Everything
     stays: pl.DataFrame
     findings: list[RuleFinding]
     rejected: str | None
@@ -135,8 +145,11 @@ def _overlaid(request: RefreshRequest, context: Context, taken: Taken) -> Rows |
     state = load(store, manifest) if manifest is not None else None
     if overlay_step.too_much(previous.valid, taken.changed.height, state):
         return None
-    inputs = open_inputs(store, manifest, request.partitions) or all_inputs(store, previous, request.partitions)
-    if _misplaced(inputs.sides):
+    inputs = open_inputs(store, manifest, request.partitions)
+    if inputs is None and previous.valid > request.limits.slice_rows_max:
+        return None  # to follow the changes, all rows would have to be in memory
+    inputs = inputs or all_inputs(store, previous, request.partitions)
+    if misplaced([inputs]):
         return None
     memory = memory_of(store, previous)
     rejected = read_or_empty(store, memory.rejected, REJECTED_SCHEMA)
@@ -192,7 +205,7 @@ def _relaid(
     placed = pl.concat([without(rows, laid.before), laid.accepted.select(*NARROW, PARTITION)])
     with _targets(request, context) as (keys, targets):
         sink(texts, placed, ID, targets, context.store.spool_directory())
-    return _named(keys, placed), None
+    return _named(keys, placed.get_column(PARTITION).to_numpy()), None
 
 
 def _counted(head: RefreshHead, state: RowState) -> tuple[PartitionDesired, ...]:
@@ -234,26 +247,32 @@ def _read(
 
 def _read_all(request: RefreshRequest, context: Context, spooled: Spool | Direct, seen: Seen, over: Overlaid) -> Rows:
     """Read everything."""
-    heads = Heads.load(context.store, request.partitions)
-    held, placed = _known_homes(request, context, heads)
     lenient = request.items.rejected_rows is RejectedRows.SEND
-    indices = [each.index for each in request.partitions]
-    homes = partition.Homes(held, placed, _ranges(request))
-    with RowTables(context.store.spool_directory(), indices, homes, lenient=lenient) as tables:
+    homes = partition.Homes(*_known_homes(request, context), _ranges(request))
+    scratch, limit = context.store.spool_directory(), request.limits.slice_rows_max
+    with (
+        RowTables(scratch, [each.index for each in request.partitions], homes, lenient=lenient) as tables,
+        Gathering(scratch, lenient=lenient, narrow_rows_max=limit) as gathering,
+    ):
         book = MaskBook()
-        read = read_rows(request.items, spooled, tables, request.limits.line_bytes_max, book, over)
-        must_be_enough(request, read.rows, read.accepted.height + read.rejected.height)
+        read = read_rows(request.items, spooled, tables, gathering, request.limits.line_bytes_max, book, over)
+        must_be_enough(request, read.rows, read.separated.accepted + read.rejected.height)
+        seeming = tables.homes
+        seeming[read.separated.dead] = NOWHERE
         must_not_orphan(
             request.items.variants,
-            heads.snapshot,
+            scan_heads(context.store, request.partitions)["snapshot"],
             departures_of(context.store, request.previous),
-            read.accepted,
+            pl.Series(gathering.column("groups")[read.alive]).replace({NO_GROUP: None}),
+            lambda: tables.standing(seeming),
             _stays(request.items, read.rejected),
             tables.rows,
+            scratch,
+            limit,
         )
-        accepted = read.accepted
-        rows = accepted.with_columns(partition.assign(accepted, held, placed, _ranges(request)))
-        return _placed(request, context, read, rows, tables, seen, spooled, book, heads)
+        found = homes.settle(gathering.hashes("ids"), gathering.hashes("groups"), tables.homes)
+        found[read.separated.dead] = NOWHERE
+        return _placed(request, context, read, found, tables, seen, spooled, book)
 
 
 def _changes(
@@ -267,13 +286,15 @@ def _changes(
     manifest = manifest_of(context.store, previous)
     if manifest is None or indices != {each.index for each in previous.partitions}:
         return None
+    inputs = open_inputs(context.store, manifest, request.partitions)
+    if inputs is None and sum(each.rows for each in previous.partitions) > request.limits.slice_rows_max:
+        return None  # to follow the changes, all rows would have to be in memory
     state = load(context.store, manifest)
     found = read_increment(request, context, spooled, state, spill, over)
     if found is None:
         return None
-    inputs = open_inputs(context.store, manifest, request.partitions)
     inputs = inputs or all_inputs(context.store, previous, request.partitions)
-    if _misplaced(inputs.sides) or may_orphan(request.items.variants, state.rows, inputs.sides, found):
+    if misplaced([inputs]) or may_orphan(request.items.variants, state.rows, inputs.sides, found):
         return None
     must_be_enough(request, found.read.rows, found.valid + found.read.rejected.height)
     return _followed(request, context, state, found, inputs, spill.rows(), seen)
@@ -342,25 +363,29 @@ def _quiet(request: RefreshRequest, digest: str, version: Version) -> RefreshReq
 def _placed(
     request: RefreshRequest,
     context: Context,
-    read: Read,
-    placed: pl.DataFrame,
+    read: WholeRead,
+    found: npt.NDArray[np.uint16],
     tables: RowTables,
     seen: Seen,
     spooled: Whole,
     book: MaskBook,
-    heads: Heads,
 ) -> Rows:
-    """Publish the tables of the accepted rows."""
+    """Publish the tables of the accepted rows. `found`: the partition of every row that may be accepted, or NOWHERE."""
     with _targets(request, context) as (keys, targets):
-        tables.publish(placed, targets)
-    named = _named(keys, placed)
+        tables.publish(found, targets)
+    named = _named(keys, found)
     rejected = write_rejected(request, context, read.rejected, read.findings)
     manifest = None
-    if placed.height >= request.limits.incremental_rows_min:
-        manifest = keep_base(request, context, spooled, read, placed, named, book)
+    if read.separated.accepted >= request.limits.incremental_rows_min:
+        manifest = keep_base(request, context, spooled, read, found, named, book)
     findings = write_findings(request, context, read.findings)
-    head = _head(request, seen, named, read.rows, read.accepted.height, findings)
-    inputs = everything(placed.select(*NARROW, PARTITION), heads)
+    head = _head(request, seen, named, read.rows, read.separated.accepted, findings)
+    narrow = read.gathering.narrow()
+    if narrow is not None:
+        places = pl.Series(PARTITION, found, dtype=pl.UInt16)
+        narrow = narrow.select(*NARROW).with_columns(places).filter(pl.Series(read.alive))
+    desired = scan_desired(context.store, head, keys)
+    inputs = both(context.store, desired, request.partitions, request.limits.slice_rows_max, narrow)
     return Rows(inputs, _stays(request.items, read.rejected), read.findings, rejected, read.complete, head, manifest)
 
 
@@ -406,21 +431,22 @@ def _targets(request: RefreshRequest, context: Context) -> Iterator[tuple[dict[i
         yield keys, {index: stack.enter_context(context.store.creating(named)) for index, named in keys.items()}
 
 
-def _named(keys: Mapping[int, str], placed: pl.DataFrame) -> tuple[PartitionDesired, ...]:
-    rows = dict(placed.group_by(PARTITION, maintain_order=True).len().iter_rows())
-    return tuple(PartitionDesired(index=index, desired=named, rows=rows.get(index, 0)) for index, named in keys.items())
+def _named(keys: Mapping[int, str], found: npt.NDArray[np.uint16]) -> tuple[PartitionDesired, ...]:
+    counts = np.bincount(found, minlength=NOWHERE)
+    return tuple(PartitionDesired(index=index, desired=key, rows=int(counts[index])) for index, key in keys.items())
 
 
-def _known_homes(request: RefreshRequest, context: Context, heads: Heads) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _known_homes(request: RefreshRequest, context: Context) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return where Meta holds items, and where the last refresh placed them, as far as those partitions exist."""
-    held = partition.homes(heads.snapshot.filter("at_meta"))
-    placed = pl.DataFrame(schema={ID: pl.String, "_group_hash": pl.UInt64, PARTITION: pl.UInt16})
-    if request.previous is not None and len(request.partitions) > 1:
-        indices = {each.index for each in request.previous.partitions}
-        earlier = [each for each in request.partitions if each.index in indices]
-        if earlier:
-            placed = desired_rows(context.store, request.previous, earlier).select(*_GROUPED[:2], PARTITION)
-    return held, partition.homes(placed.rename({"_group_hash": "group_hash"}))
+    if len(request.partitions) == 1:
+        return partition.no_homes(), partition.no_homes()
+    previous = request.previous
+    known = {each.index for each in previous.partitions} if previous is not None else set()
+    held = scan_heads(context.store, request.partitions)["snapshot"].filter("at_meta")
+    earlier = [each.index for each in request.partitions if each.index in known]
+    placed = scan_desired(context.store, previous, earlier).rename({"_group_hash": "group_hash"}) if earlier else None
+    with reading():
+        return partition.hashed(held), partition.hashed(placed) if placed is not None else partition.no_homes()
 
 
 def _ranges(request: RefreshRequest) -> list[SlotRange]:
@@ -438,58 +464,62 @@ def _again(request: RefreshRequest, context: Context) -> Rows:
     findings = findings_again(context, memory.rejected)
     same = {each.index for each in request.partitions} == {each.index for each in previous.partitions}
     manifest = manifest_of(context.store, previous)
-    inputs = open_inputs(context.store, manifest, request.partitions) if same else None
+    inputs: Inputs | Everything | None = open_inputs(context.store, manifest, request.partitions) if same else None
     head, written = previous, None
     if inputs is None:
-        heads = Heads.load(context.store, request.partitions)
-        earlier = [Partition(index=each.index, slot_from=0, slot_to=0) for each in previous.partitions]
-        inputs = everything(desired_rows(context.store, previous, earlier), heads)
+        inputs = _both(request, context, previous)
         written = manifest
-    if not same or _misplaced(inputs.sides):
-        heads = Heads.load(context.store, request.partitions)
-        earlier = [Partition(index=each.index, slot_from=0, slot_to=0) for each in previous.partitions]
-        head, narrow = _moved(request, context, heads, previous, desired_rows(context.store, previous, earlier))
-        inputs, written = everything(narrow, heads), None
+    with pieces_of(inputs) as pieces:
+        stands = same and not misplaced(pieces)
+    if not stands:
+        head, written = _moved(request, context, previous), None
+        inputs = _both(request, context, head)
     return Rows(inputs, stays, findings, memory.rejected, memory.complete, head, written, looked)
 
 
-def _misplaced(sides: Sides) -> bool:
-    """Tell whether Meta holds an item elsewhere than the last refresh placed it."""
-    held = sides.snapshot.filter("at_meta").select(ID, held_at=PARTITION)
-    both = sides.desired.select(ID, PARTITION).join(held, on=ID, how="inner", maintain_order="none")
-    return bool(both.select((pl.col(PARTITION) != pl.col("held_at")).any()).item())
+def _both(request: RefreshRequest, context: Context, head: RefreshHead) -> Inputs | Everything:
+    desired = scan_desired(context.store, head, [each.index for each in head.partitions])
+    return both(context.store, desired, request.partitions, request.limits.slice_rows_max)
 
 
-def _moved(
-    request: RefreshRequest, context: Context, heads: Heads, previous: RefreshHead, narrow: pl.DataFrame
-) -> tuple[RefreshHead, pl.DataFrame]:
+def _moved(request: RefreshRequest, context: Context, previous: RefreshHead) -> RefreshHead:
     """Place the rows of the last read anew, because the partitions or the homes are others now."""
-    narrow = narrow.with_columns(partition.assign(narrow, *_known_homes(request, context, heads), _ranges(request)))
     texts = [desired_of(context.store, previous, each.index) for each in previous.partitions]
     rows = pl.concat([each for each in texts if each is not None], how="diagonal")
-    with _targets(request, context) as (keys, targets):
-        sink(rows, narrow, ID, targets, context.store.spool_directory())
-    named = _named(keys, narrow)
-    return previous.model_copy(update={"partitions": named}), narrow
+    homes = partition.Homes(*_known_homes(request, context), _ranges(request))
+    ids, groups = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+    indices = [each.index for each in request.partitions]
+    with RowTables(context.store.spool_directory(), indices, homes, lenient=True) as tables, reading():
+        for frame in rows.collect_batches(chunk_size=ROW_GROUP_ROWS, maintain_order=True):
+            tables.add(frame.with_columns(pl.lit(None, dtype=pl.String).alias(REJECTED)))
+            keys = frame.select(id=xxh3(pl.col(ID)), group=pl.col("_group_hash").fill_null(NO_GROUP))
+            ids.append(keys.get_column("id").to_numpy())
+            groups.append(keys.get_column("group").to_numpy())
+        found = homes.settle(np.concatenate(ids), np.concatenate(groups), tables.homes)
+        with _targets(request, context) as (keys_, targets):
+            tables.publish(found, targets)
+    return previous.model_copy(update={"partitions": _named(keys_, found)})
 
 
 def _compare(request: RefreshRequest, context: Context, rows: Rows) -> RefreshResult:
-    sides = rows.inputs.sides
-    outcome = advance(
-        departures_of(context.store, request.previous),
-        memory_of(context.store, request.previous).generations,
-        sides.snapshot.filter("at_meta").unique(ID, keep="first", maintain_order=True),
-        sides.desired,
-        rows.stays,
-        _guard(request.guard, rows.inputs),
-        Look(request.now, rows.complete and rows.looked, request.interval),
-        request.catalog_id,
-    )
-    memory = Memory(outcome.generations, rows.rejected, rows.complete)
-    key = write_departures(context.store, request.prefix, outcome.table, memory)
-    policy = policy_of(request.guard)
-    keeps = rows.manifest is not None
-    found = compared(rows.inputs, outcome.table, request.partitions, policy, request.now, keep_open=keeps)
+    guard = _guard(request.guard, rows.inputs)
+    with pieces_of(rows.inputs) as pieces:
+        outcome = advance_all(
+            departures_of(context.store, request.previous),
+            memory_of(context.store, request.previous).generations,
+            (_present(each.sides) for each in pieces),
+            rows.stays,
+            guard,
+            Look(request.now, rows.complete and rows.looked, request.interval),
+            request.catalog_id,
+        )
+        memory = Memory(outcome.generations, rows.rejected, rows.complete)
+        key = write_departures(context.store, request.prefix, outcome.table, memory)
+        policy = policy_of(request.guard)
+        keeps = rows.manifest is not None
+        found = compared_pieces(
+            rows.inputs, pieces, outcome.table, request.partitions, policy, request.now, keep_open=keeps
+        )
     head = rows.head.model_copy(update={"departures": key})
     if rows.manifest is not None:
         head = _published(request, context, rows.manifest, found, head)
@@ -497,13 +527,18 @@ def _compare(request: RefreshRequest, context: Context, rows: Rows) -> RefreshRe
         head=head,
         pending=found.pending,
         checks=tuple(rule_count(each) for each in rows.findings),
-        held=_held(request, context, outcome, rows.inputs),
+        held=_held(request, context, outcome, guard),
         watching=outcome.watching,
         newly_leaving=outcome.newly_leaving,
         newly_unsellable=outcome.newly_unsellable,
         released_digests=outcome.released,
         next_look_at=next_look_at(outcome.table, request.interval, request.guard.grace, request.now),
     )
+
+
+def _present(sides: Sides) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What Meta holds, each id once, and what the source has."""
+    return sides.snapshot.filter("at_meta").unique(ID, keep="first", maintain_order=True), sides.desired
 
 
 def _published(
@@ -517,7 +552,7 @@ def _published(
     return head.model_copy(update={"partitions": named})
 
 
-def _guard(policy: GuardPolicy, inputs: Inputs) -> Guard:
+def _guard(policy: GuardPolicy, inputs: Inputs | Everything) -> Guard:
     prices = policy.max_price_change
     return Guard(
         max_delete_percent=policy.max_delete_percent,
@@ -527,12 +562,12 @@ def _guard(policy: GuardPolicy, inputs: Inputs) -> Guard:
         price_change=PriceChange(prices.percent, prices.of_items_percent) if prices is not None else None,
         counted_leaving=policy.counted_leaving_24h,
         counted_unsellable=policy.counted_unsellable_24h,
-        items=policy.items_max_7d or at_meta(inputs),
+        items=policy.items_max_7d or at_meta_of(inputs),
         approved=frozenset(policy.approved_digests),
     )
 
 
-def _held(request: RefreshRequest, context: Context, outcome: Departures, inputs: Inputs) -> Held | None:
+def _held(request: RefreshRequest, context: Context, outcome: Departures, guard: Guard) -> Held | None:
     if outcome.held_digest is None:
         return None
     key = f"{request.prefix}/held-{outcome.held_digest.removeprefix('sha256:')}.txt"
@@ -544,7 +579,7 @@ def _held(request: RefreshRequest, context: Context, outcome: Departures, inputs
         leaving=int((kinds == Leaving.LEAVING).sum()),
         unsellable=int((kinds == Leaving.UNSELLABLE).sum()),
         prices=int((kinds == Leaving.PRICE).sum()),
-        of=_guard(request.guard, inputs).items,
+        of=guard.items,
         sample_ids=outcome.held_ids[:SAMPLES_MAX],
         ids=key,
     )

@@ -6,8 +6,8 @@ manifest stands for the rows of every partition.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import polars as pl
 
 from controller.api.v1alpha1.items import ItemsEntry
 from controller.ports.preparing import PartitionDesired, RefreshHead, RefreshRequest
-from controller.preparing.arrays import prints_key, read_prints, write_prints
+from controller.preparing.arrays import Stored, prints_key, read_prints, write_prints, write_stored
 from controller.preparing.context import Context
 from controller.preparing.manifests import (
     BaseTable,
@@ -26,7 +26,7 @@ from controller.preparing.manifests import (
     verified,
 )
 from controller.preparing.objects import ROW_GROUP_ROWS, reading, scan_table, table_key, write_table
-from controller.preparing.source_rows import Read, Whole, rules_of
+from controller.preparing.source_rows import Whole, WholeRead, rules_of
 from controller.preparing.spill import ORDER
 from controller.preparing.walk import blocks
 from controller.products.fields import ID, VOLATILE
@@ -34,7 +34,7 @@ from controller.products.fingerprints import NORMALISER, row_hash
 from controller.products.masks import MaskBook
 from controller.products.partition import PARTITION
 from controller.products.prints import MASK, PART, RAW, NotStorableError, Rows, prints_of
-from controller.products.raw import UnsuitableError, hash_records
+from controller.products.raw import Hashes, Index, UnsuitableError, hash_records
 from controller.products.records import LINE
 from controller.products.rules import REJECTED
 from controller.products.shapes import shape_of
@@ -100,26 +100,21 @@ def keep_base(
     request: RefreshRequest,
     context: Context,
     spooled: Whole,
-    read: Read,
-    placed: pl.DataFrame,
+    read: WholeRead,
+    homes: npt.NDArray[np.uint16],
     named: Sequence[PartitionDesired],
     book: MaskBook,
 ) -> RowsManifest | None:
     """Describe the rows of a read that was parsed as a whole, or None where fingerprints would not be exact.
 
-    `placed`: NARROW, `_line`, `_mask`, `_partition` of the accepted rows; `named`: the tables with their texts.
+    `homes`: the partition of each row that may be accepted; `named`: the tables with their texts.
     """
     head = spooled.head(HEAD_BYTES)
     found = splitter_of(request.items, head, request.limits.line_bytes_max)
-    if found is None:
+    if found is None or not read.separated.exact:
         return None
     try:
-        raw = raw_hashes(spooled, found, placed.get_column(LINE), read.rows, torn=not read.readable)
-        contended = pl.col(ID).is_in(read.repeated.implode())
-        rows = placed.with_columns(raw, pl.lit(0, dtype=pl.UInt16).alias(PART)).with_columns(
-            pl.when(~contended).then(pl.col(RAW)).alias(RAW)
-        )
-        prints = prints_of(rows)
+        arrays = _stored(read, homes, _own_hashes(read, spooled, found))
     except (UnsuitableError, NotStorableError):
         return None
     return RowsManifest(
@@ -127,9 +122,50 @@ def keep_base(
         guard=guard_of(request, read.columns, found.guard),
         columns=read.columns,
         tables=tuple(BaseTable(each.index, part_of(context.store, each.desired, each.rows)) for each in named),
-        prints=write_prints(context.store, prints_key(request.prefix, "base"), prints, np.empty(0, np.uint32)),
+        prints=write_stored(context.store, prints_key(request.prefix, "base"), arrays, read.separated.accepted),
         masks=book.sets(),
     )
+
+
+def _own_hashes(read: WholeRead, spooled: Whole, found: Splitter) -> Hashes:
+    """Return the hash of the record of each row that may be accepted, 0 where it is none of its own."""
+    alive = read.alive
+    lines = pl.Series(read.gathering.column("lines")[alive])
+    hashes = np.zeros(alive.size, np.uint64)
+    hashes[alive] = raw_hashes(spooled, found, lines, read.rows, torn=not read.readable).fill_null(0).to_numpy()
+    hashes[read.separated.contended] = 0
+    return hashes
+
+
+def _stored(read: WholeRead, homes: npt.NDArray[np.uint16], raw: Hashes) -> list[Stored]:
+    """Fingerprints as `prints.assemble` makes them, an array at a time."""
+    gathering, alive, rows = read.gathering, read.alive, read.separated.accepted
+    raw = raw[alive]
+    with_raw = np.flatnonzero(raw).astype(np.int32)
+    by_raw = Index.of(raw[with_raw], with_raw)
+    del raw, with_raw
+    by_id = Index.of(gathering.hashes("ids")[alive], np.arange(rows, dtype=np.int32))
+    if by_id.keys.size != rows:
+        raise NotStorableError  # two ids with one hash
+    starts = np.zeros(rows + 1, np.uint64)
+    np.cumsum(gathering.column("lengths")[alive], out=starts[1:])
+
+    def column(name: str) -> Callable[[], Iterable[npt.NDArray[np.generic]]]:
+        return lambda: (gathering.column(name)[alive],)
+
+    return [
+        Stored("ids", np.dtype(np.uint64), rows, column("ids")),
+        Stored("groups", np.dtype(np.uint64), rows, column("groups")),
+        Stored("static", np.dtype(np.uint64), rows, column("static")),
+        Stored.of("partitions", homes[alive]),
+        Stored("masks", np.dtype(np.uint16), rows, column("masks")),
+        Stored.of("parts", np.zeros(rows, np.uint16)),
+        Stored.of("starts", starts),
+        Stored("text", np.dtype(np.uint8), int(starts[-1]), lambda: gathering.text(read.separated.dead)),
+        *(Stored.of(f"raw_{each.name}", getattr(by_raw, each.name)) for each in fields(Index)),
+        *(Stored.of(f"id_{each.name}", getattr(by_id, each.name)) for each in fields(Index)),
+        Stored.of("dead", np.empty(0, np.uint32)),
+    ]
 
 
 def keep_increment(

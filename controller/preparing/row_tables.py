@@ -35,7 +35,6 @@ WAIT_SECONDS = 1.0
 NOWHERE = 0xFFFF
 _AT = "_at"
 Indices = npt.NDArray[np.uint16]
-Orders = npt.NDArray[np.uint32]
 
 
 class Homes(Protocol):
@@ -54,7 +53,6 @@ class RowTables:
         self._homes = homes
         self._lenient = lenient
         self._rows = 0
-        self._orders: list[Orders] = []
         self._placed: list[Indices] = []
         self._left: list[pl.DataFrame] = []
         self._first: pl.DataFrame | None = None
@@ -80,31 +78,35 @@ class RowTables:
             self._left.append(numbered.filter(refused).drop(PRIVATE))
             fit = numbered.filter(~refused)
         homes = self._homes.place(fit)
-        self._orders.append(fit.get_column(ORDER).to_numpy())
         self._placed.append(homes)
         self._write(fit.drop(PRIVATE).with_columns(pl.Series(PARTITION, homes, dtype=pl.UInt16)))
         return numbered
+
+    def standing(self, found: Indices) -> pl.LazyFrame:
+        """The rows that stay, in no order. `found` as in `publish`."""
+        if self._writer is None:
+            return self._eager().filter(pl.Series(found != NOWHERE)).lazy()
+        return self._writer.standing(self.homes, found)
 
     def rows(self) -> pl.LazyFrame:
         """All rows, in no order, of which some may not be accepted."""
         written = self._writer.scan() if self._writer is not None else self._eager().lazy()
         return pl.concat([written, *(each.lazy() for each in self._left)])
 
-    def publish(self, accepted: pl.DataFrame, targets: Mapping[int, Path]) -> None:
-        """Put the tables where they belong. `accepted`: `_order` and `_partition` of all rows that stay."""
-        settled = np.full(self._rows, NOWHERE, np.uint16)
-        settled[accepted.get_column(ORDER).to_numpy()] = accepted.get_column(PARTITION).to_numpy()
-        nothing = np.empty(0, np.uint32), np.empty(0, np.uint16)
-        orders = np.concatenate([nothing[0], *self._orders])
-        homes = np.concatenate([nothing[1], *self._placed])
-        found = settled[orders]
+    @property
+    def homes(self) -> Indices:
+        """Where the fit rows seemed to belong."""
+        return np.concatenate([np.empty(0, np.uint16), *self._placed])
+
+    def publish(self, found: Indices, targets: Mapping[int, Path]) -> None:
+        """Put the tables where they belong. `found`: the partition of each fit row, NOWHERE of those that go."""
         if self._writer is None:
             rows = self._eager()
             for index, path in targets.items():
                 with writing(path):
                     rows.filter(pl.Series(found == index)).write_parquet(path, **OPTIONS)
             return
-        self._writer.publish(homes, found, targets)
+        self._writer.publish(self.homes, found, targets)
 
     def _write(self, rows: pl.DataFrame) -> None:
         if self._writer is None and self._first is None:
@@ -152,6 +154,11 @@ class _Writer:
     def scan(self) -> pl.LazyFrame:
         self._end()
         return pl.concat([self._part(index) for index in self._partitions])
+
+    def standing(self, homes: Indices, found: Indices) -> pl.LazyFrame:
+        self._end()
+        gone = np.flatnonzero(found == NOWHERE)
+        return pl.concat([self._without(index, gone, homes) for index in self._partitions])
 
     def publish(self, homes: Indices, found: Indices, targets: Mapping[int, Path]) -> None:
         """`homes` and `found`: the partition that each row was written to, and the one where it belongs or NOWHERE."""

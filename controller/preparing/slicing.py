@@ -17,13 +17,21 @@ SLICE_ROWS = 500_000
 """Rows of the largest table in one range. Comparing so many takes about 0.5 GiB."""
 SAMPLES_PER_SLICE = 2_000
 _SLICE = "_slice"
+_GROUP_ROWS = 500_000
+"""Rows that wait until their row group is full, over all ranges."""
 
 
 class Sliced:
-    """Rows of several tables, range by range. Each range is read once. `scratch` is a directory to be filled."""
+    """Rows of several tables, range by range. `scratch` is a directory to be filled.
 
-    def __init__(self, tables: Mapping[str, pl.LazyFrame], scratch: Path, slice_rows: int = SLICE_ROWS) -> None:
+    Each range is read once and then gone, unless it `stays`.
+    """
+
+    def __init__(
+        self, tables: Mapping[str, pl.LazyFrame], scratch: Path, slice_rows: int = SLICE_ROWS, *, stays: bool = False
+    ) -> None:
         self._tables = tables
+        self._stays = stays
         with reading():
             heights = {name: int(table.select(pl.len()).collect().item()) for name, table in tables.items()}
             largest = max(heights, key=lambda name: heights[name])
@@ -43,7 +51,8 @@ class Sliced:
             return
         for number in range(self.count):
             yield {
-                name: _taken(self._files[name] / f"{_SLICE}={number}", table) for name, table in self._tables.items()
+                name: _taken(self._files[name] / f"{_SLICE}={number}", table, stays=self._stays)
+                for name, table in self._tables.items()
             }
 
 
@@ -79,15 +88,21 @@ def _dealt(table: pl.LazyFrame, edges: Sequence[str], directory: Path) -> Path:
     directory.mkdir(parents=True)
     parts = pl.PartitionBy(directory, key=number.alias(_SLICE), include_key=False, approximate_bytes_per_file=None)
     with writing(directory):
-        table.sink_parquet(parts, compression="lz4", statistics=False, maintain_order=True)
+        table.sink_parquet(
+            parts,
+            compression="lz4",
+            statistics=False,
+            maintain_order=True,
+            row_group_size=_GROUP_ROWS // (len(edges) + 1),
+        )
     return directory
 
 
-def _taken(directory: Path, table: pl.LazyFrame) -> pl.DataFrame:
+def _taken(directory: Path, table: pl.LazyFrame, *, stays: bool) -> pl.DataFrame:
     files = sorted(directory.glob("*.parquet"))
     if not files:
         return pl.DataFrame(schema=table.collect_schema())
     rows = pl.scan_parquet(files, glob=False).collect()
-    for file in files:
+    for file in files if not stays else ():
         file.unlink()
     return rows

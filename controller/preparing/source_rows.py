@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from controller.api.v1alpha1.items import ItemsEntry, RejectedRows
@@ -17,6 +19,7 @@ from controller.ports.preparing import RefreshRequest, SourceCredentials
 from controller.ports.sources import Version
 from controller.preparing.ahead import ahead
 from controller.preparing.context import Context
+from controller.preparing.gathering import Gathering, Separated
 from controller.preparing.spill import ORDER, Spill
 from controller.products import mapping, overlays, rules
 from controller.products.advice import Rule
@@ -111,9 +114,40 @@ def opened(
         yield spooled, fetching.fetch(request.items, credentials, around, spooled)
 
 
+@dataclass(frozen=True, slots=True)
+class WholeRead:
+    """Rows of a source that was read as a whole."""
+
+    gathering: Gathering
+    separated: Separated
+    findings: list[RuleFinding]
+    complete: bool
+    rows: int
+    columns: tuple[str, ...]
+    readable: bool
+    """Every record was one."""
+
+    @property
+    def rejected(self) -> pl.DataFrame:
+        return self.separated.rejected
+
+    @property
+    def alive(self) -> npt.NDArray[np.bool_]:
+        """Which of the rows that may be accepted are."""
+        found = np.ones(self.gathering.fit, bool)
+        found[self.separated.dead] = False
+        return found
+
+
 def read_rows(
-    entry: ItemsEntry, spooled: Spool | Direct, spill: Taker, line_bytes_max: int, book: MaskBook, over: Overlaid
-) -> Read:
+    entry: ItemsEntry,
+    spooled: Spool | Direct,
+    taker: Taker,
+    gathering: Gathering,
+    line_bytes_max: int,
+    book: MaskBook,
+    over: Overlaid,
+) -> WholeRead:
     """Parse, map, check. What a row is called stays with it as its line."""
     findings = Findings()
     shape = readers.shape(fetching.format_of(entry), spooled)
@@ -127,16 +161,28 @@ def read_rows(
         return readers.open_rows(shape, spooled, Findings(), line_bytes_max).frames
 
     blocks = ahead(itertools.chain(first, frames))
-    checked = list(_checked(plan.assembly.frames(blocks, again), plan, entry, spill, book, over)) if plan else []
-    if not any(frame.height for frame, _ in checked) and not findings.bad_rows:
+    checks: list[RuleFinding] = []
+    number = 0
+    for narrow, found in _checked(plan.assembly.frames(blocks, again), plan, entry, taker, book, over) if plan else ():
+        gathering.add(narrow)
+        checks = rules.merge([*checks, *found])
+        number += 1
+    if not gathering.rows and not findings.bad_rows:
         raise Fault("SourceEmpty", Disposition.RETRY, "the source has no rows; nothing was changed")
-    if not checked:
+    if not number:
         raise Fault("SourceMalformed", Disposition.RETRY, "no row can be read; check format and delimiter")
-    whole = pl.concat([frame for frame, _ in checked])
     left = plan.assembly.findings() if plan else []
-    merged = rules.merge([each for _, found in checked for each in found])
-    named = [*_in_order(merged, plan), *left, *guessed(spooled), *overlays.findings(over.blames)]
-    return _separated(whole, named, findings, entry, opened.columns)
+    named = [*_in_order(checks, plan), *left, *guessed(spooled), *overlays.findings(over.blames)]
+    separated = gathering.separated()
+    return WholeRead(
+        gathering,
+        separated,
+        [*named, *_duplicate_finding(separated.twice), *_malformed_finding(findings)],
+        complete=findings.complete and not gathering.unnamed,
+        rows=gathering.rows + findings.bad_rows,
+        columns=opened.columns,
+        readable=findings.bad_rows == 0 and not findings.resynchronised,
+    )
 
 
 def read_candidates(

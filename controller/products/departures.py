@@ -14,7 +14,7 @@ and an approval of a digest needs no stored list to know what it releases.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -128,8 +128,21 @@ def advance(
     `at_meta`: ids that Meta holds, with `_partition` and `availability`. `source`: accepted ids with `availability`.
     `stays`: ids that are in the source but were rejected, and therefore stay as they are.
     """
+    return advance_all(previous, generations, [(at_meta, source)], stays, guard, look, catalog_id)
+
+
+def advance_all(
+    previous: pl.DataFrame,
+    generations: Generations,
+    pieces: Iterable[tuple[pl.DataFrame, pl.DataFrame]],
+    stays: pl.DataFrame,
+    guard: Guard,
+    look: Look,
+    catalog_id: str,
+) -> Departures:
+    """Do as `advance` does, with `at_meta` and `source` in pieces of which each has all rows of its ids."""
     table, released = _release(previous, generations, guard.approved, look.at)
-    current = _current(table, at_meta, source, stays, guard.price_change)
+    current = pl.concat([_current(table, *piece, stays, guard.price_change) for piece in pieces])
     begun = [_watch(current, look), *(_turned(current, flag, kind, look) for flag, kind in TURNS)]
     table = conform(pl.concat([current.filter(pl.col("kind").is_not_null()), *begun], how="diagonal"), DEPARTURES)
     table = table.sort(ID)

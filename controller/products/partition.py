@@ -14,9 +14,11 @@ import polars as pl
 
 from controller.products.fields import ID
 from controller.products.fingerprints import SLOTS, xxh3
-from controller.products.raw import Index
+from controller.products.raw import Hashes, Index, Places
 
 PARTITION = "_partition"
+NO_GROUP = 0
+"""Stands for the hash of a group where a row has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,15 @@ class SlotRange:
 def homes(table: pl.DataFrame) -> pl.DataFrame:
     """Reduce ids with `group_hash` and `_partition` to one home per id: the lowest index where there are several."""
     return table.select(ID, "group_hash", PARTITION).sort(PARTITION).unique(ID, keep="first", maintain_order=True)
+
+
+def no_homes() -> pl.DataFrame:
+    return pl.DataFrame(schema={"key": pl.UInt64, "group_hash": pl.UInt64, PARTITION: pl.UInt16})
+
+
+def hashed(table: pl.LazyFrame) -> pl.DataFrame:
+    """Reduce ids with `group_hash` and `_partition` to what `Homes` needs of them."""
+    return table.select("group_hash", PARTITION, key=xxh3(pl.col(ID))).select(no_homes().columns).collect()
 
 
 def assign(rows: pl.DataFrame, held: pl.DataFrame, placed: pl.DataFrame, ranges: Sequence[SlotRange]) -> pl.Series:
@@ -69,35 +80,61 @@ class Homes:
     """
 
     def __init__(self, held: pl.DataFrame, placed: pl.DataFrame, ranges: Sequence[SlotRange]) -> None:
-        """`held` and `placed` as `homes` makes them."""
+        """`held` and `placed` as `hashed` makes them."""
         self._only = ranges[0].index if len(ranges) == 1 else None
         if self._only is not None:
             return
         slots = _by_slot(ranges).sort("_slot")
         self._by_slot = slots.get_column("by_slot").to_numpy()
-        both = pl.concat([held.select(ID, PARTITION), placed.select(ID, PARTITION)])
-        self._by_id = _first_of(both.select(key=xxh3(pl.col(ID)), home=PARTITION))
-        groups = held.select(key="group_hash", home=PARTITION).drop_nulls("key")
-        self._by_group = _first_of(groups.sort("home", maintain_order=True))
+        held = held.sort(PARTITION, maintain_order=True)
+        self._held = _first_of(held, "key")
+        self._placed = _first_of(placed.sort(PARTITION, maintain_order=True), "key")
+        self._by_group = _first_of(held.drop_nulls("group_hash"), "group_hash")
 
     def place(self, rows: pl.DataFrame) -> npt.NDArray[np.uint16]:
         """Return the partition of each row (id, `_group_hash`, `_slot`)."""
         if self._only is not None:
             return np.full(rows.height, self._only, np.uint16)
-        keys = rows.select(id=xxh3(pl.col(ID)).fill_null(0), group=pl.col("_group_hash").fill_null(0))
-        found = self._by_id.find(keys.get_column("id").to_numpy())
-        groups = self._by_group.find(keys.get_column("group").to_numpy())
-        grouped = rows.get_column("_group_hash").is_not_null().to_numpy()
-        found = np.where((found < 0) & grouped, groups, found)
+        keys = rows.select(id=xxh3(pl.col(ID)).fill_null(0), group=pl.col("_group_hash").fill_null(NO_GROUP))
+        found = self._known(keys.get_column("id").to_numpy())
+        groups = keys.get_column("group").to_numpy()
+        found = np.where((found < 0) & (groups != NO_GROUP), self._by_group.find(groups), found)
         return np.where(found < 0, self._by_slot[rows.get_column("_slot").fill_null(0).to_numpy()], found).astype(
             np.uint16
         )
 
+    def settle(self, ids: Hashes, groups: Hashes, homes: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+        """Return the homes of all rows, now that it is known which groups the items at Meta belong to."""
+        if self._only is not None or not self._held.keys.size:
+            return homes
+        new = (self._known(ids) < 0) & (groups != NO_GROUP)
+        members = np.flatnonzero(np.isin(groups, np.unique(groups[new])))
+        lives = self._held.find(ids[members])
+        members, lives = members[lives >= 0], lives[lives >= 0]
+        if not members.size:
+            return homes
+        order = np.argsort(lives, kind="stable")
+        now = _lowest(groups[members[order]], lives[order])
+        found = np.stack((now.find(groups[new]), self._by_group.find(groups[new])))
+        best = np.where(found < 0, np.iinfo(np.int32).max, found).min(axis=0)
+        settled = homes.copy()
+        settled[new] = np.where((found < 0).all(axis=0), homes[new], best)
+        return settled
 
-def _first_of(table: pl.DataFrame) -> Index:
-    """Find the `home` that stands first for each `key`."""
-    keys, first = np.unique(table.get_column("key").to_numpy(), return_index=True)
-    return Index.of(keys, table.get_column("home").to_numpy()[first].astype(np.int32))
+    def _known(self, ids: Hashes) -> Places:
+        """Where Meta has an item, or else where the last refresh placed it, or else -1."""
+        found = self._held.find(ids)
+        return np.where(found < 0, self._placed.find(ids), found).astype(np.int32)
+
+
+def _first_of(table: pl.DataFrame, name: str) -> Index:
+    return _lowest(table.get_column(name).to_numpy(), table.get_column(PARTITION).to_numpy())
+
+
+def _lowest(keys: Hashes, homes: npt.NDArray[np.signedinteger] | npt.NDArray[np.uint16]) -> Index:
+    """Find the home that stands first for each key."""
+    found, first = np.unique(keys, return_index=True)
+    return Index.of(found, homes[first].astype(np.int32))
 
 
 def _by_slot(ranges: Sequence[SlotRange]) -> pl.DataFrame:

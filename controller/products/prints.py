@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from controller.products.fields import ID, VOLATILE
-from controller.products.partition import PARTITION
+from controller.products.partition import NO_GROUP, PARTITION
 from controller.products.raw import NOT_FOUND, Hashes, Index, Places, hash_of
 from controller.products.tables import NARROW, conform
 
@@ -27,7 +27,6 @@ PART = "_part"
 SEPARATOR = "\x1f"
 SLOT_SHIFT = np.uint64(52)
 """Hash id 1: the top 12 bits."""
-NO_GROUP = 0
 
 
 @dataclass(frozen=True, slots=True)

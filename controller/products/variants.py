@@ -6,8 +6,10 @@ would delete the old ids, and with them what Meta learned about them, for days t
 `previous_id`, the old id. So the third scenario is told from what Meta holds, and held until that is the case.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from controller.api.v1alpha1.items import VariantScenario
@@ -57,27 +59,40 @@ def transition(
 
     `stays` are ids that are not in the source and yet don't leave, `named` all values of previous_id.
     """
-    new = wanted.join(held.select(ID), on=ID, how="anti").filter(pl.col("_group_hash").is_not_null())
-    gone = held.join(wanted.select(ID), on=ID, how="anti").filter(
-        ~pl.col(ID).is_in(stays.implode()) & ~pl.col(ID).is_in(named.implode())
-    )
-    found = _scenario(declared, held, wanted)
-    orphaned = gone.height if found is VariantScenario.NEW_VARIANTS and new.height else 0
-    samples = tuple(gone.get_column(ID).head(SAMPLES_MAX).to_list()) if orphaned else ()
-    return Transition(found, orphaned, samples, new.height, held=orphaned > 0)
+    found = scenario(declared, held.get_column("group_hash"), wanted.get_column("_group_hash"))
+    return transition_of(found, [(held, wanted)], stays, named)
 
 
-def _scenario(declared: VariantScenario, held: pl.DataFrame, wanted: pl.DataFrame) -> VariantScenario:
+def transition_of(
+    found: VariantScenario, pieces: Iterable[tuple[pl.DataFrame, pl.DataFrame]], stays: pl.Series, named: pl.Series
+) -> Transition:
+    """Decide on a known scenario, with `held` and `wanted` in pieces of which each has all rows of its ids."""
+    new = gone = 0
+    samples: list[str] = []
+    for held, wanted in pieces:
+        coming = wanted.join(held.select(ID), on=ID, how="anti").filter(pl.col("_group_hash").is_not_null())
+        leaving = held.join(wanted.select(ID), on=ID, how="anti").filter(
+            ~pl.col(ID).is_in(stays.implode()) & ~pl.col(ID).is_in(named.implode())
+        )
+        new, gone = new + coming.height, gone + leaving.height
+        first = leaving.bottom_k(SAMPLES_MAX, by=ID).get_column(ID).to_list()
+        samples = sorted([*samples, *first])[:SAMPLES_MAX]
+    orphaned = gone if found is VariantScenario.NEW_VARIANTS and new else 0
+    return Transition(found, orphaned, tuple(samples) if orphaned else (), new, held=orphaned > 0)
+
+
+def scenario(declared: VariantScenario, held: pl.Series, wanted: pl.Series) -> VariantScenario:
+    """Tell which of the guide's scenarios this is, from the groups of the items at Meta and of those of the source."""
     if declared is not VariantScenario.AUTO:
         return declared
-    if not _has_variants(wanted.get_column("_group_hash")):
+    if not _has_variants(wanted):
         return VariantScenario.NO_VARIANTS
-    if held.is_empty() or _has_variants(held.get_column("group_hash")):
+    if held.is_empty() or _has_variants(held):
         return VariantScenario.EXISTING_VARIANTS
     return VariantScenario.NEW_VARIANTS
 
 
 def _has_variants(groups: pl.Series) -> bool:
     """A group of one is how some exports write an item without variants."""
-    present = groups.drop_nulls()
-    return present.n_unique() < present.len()
+    present = np.sort(groups.drop_nulls().to_numpy())  # takes less memory than a set of millions
+    return bool((present[1:] == present[:-1]).any())

@@ -20,6 +20,7 @@ from controller.preparing.row_state import desired_of
 from tests.unit.preparing.world import World, as_csv, guard, product
 
 ALONE, SHARED = 1 << 40, 1
+TOGETHER, SLICED = 1_000_000, 7
 TITLES = ("plain", 'Say "hi"', "two\nlines", "日本語, 🙂", "a\r\nb", "x" * 210, "")
 GARBAGE = (
     b"only,three,values\n",
@@ -32,14 +33,20 @@ GARBAGE = (
 
 
 class Twins:
-    """The same source read by two worlds: one remembers what it read, the other parses everything each time."""
+    """The same source read by two worlds: one remembers what it read, the other parses everything each time.
 
-    def __init__(self, directory: Path, partitions: int, shared_bytes_min: int) -> None:
+    The one that remembers may take what it compares in slices, where the other takes everything together.
+    """
+
+    def __init__(self, directory: Path, partitions: int, shared_bytes_min: int, slice_rows_max: int = TOGETHER) -> None:
         self.worlds: list[World] = []
         for name, rows_min in (("remembers", 1), ("forgets", 10**9)):
             (directory / name).mkdir()
             world = World(directory / name, partitions)
-            world.limits = Limits(incremental_rows_min=rows_min, shared_bytes_min=shared_bytes_min)
+            slice_rows = slice_rows_max if name == "remembers" else TOGETHER
+            world.limits = Limits(
+                incremental_rows_min=rows_min, shared_bytes_min=shared_bytes_min, slice_rows_max=slice_rows
+            )
             world.guard = guard(always_allow=100)
             self.worlds.append(world)
 
@@ -65,6 +72,7 @@ class Twins:
             (each.index, each.rows) for each in other.head.partitions
         ]
         assert one.head.model_dump(exclude=kept) == other.head.model_dump(exclude=kept)
+        assert held(one) == held(other)
         kept = {"head", "held"}
         assert one.model_dump(exclude=kept) == other.model_dump(exclude=kept)
         assert rejected(self.worlds[0]).equals(rejected(self.worlds[1]))
@@ -92,6 +100,10 @@ def found(world: World, head: RefreshHead) -> tuple[RuleCount, ...]:
     """What the checks found, item by item."""
     assert head.findings is not None
     return Findings.model_validate_json(world.store.read(head.findings) or b"").checks
+
+
+def held(result: RefreshResult) -> dict[str, object] | None:
+    return result.held.model_dump(exclude={"ids"}) if result.held is not None else None
 
 
 def rejected(world: World) -> pl.DataFrame:
@@ -166,12 +178,20 @@ def edited(rows: list[dict[str, str]], edit: tuple[str, int, int]) -> list[dict[
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
 )
-@given(st.lists(TURN, min_size=2, max_size=5), st.sampled_from([1, 3]), st.sampled_from([ALONE, SHARED]))
+@given(
+    st.lists(TURN, min_size=2, max_size=5),
+    st.sampled_from([1, 3]),
+    st.sampled_from([ALONE, SHARED]),
+    st.sampled_from([TOGETHER, SLICED]),
+)
 def test_changes_alone_give_what_everything_gives(
-    turns: list[tuple[list[tuple[str, int, int]], list[tuple[int, bytes]], str]], partitions: int, shared: int
+    turns: list[tuple[list[tuple[str, int, int]], list[tuple[int, bytes]], str]],
+    partitions: int,
+    shared: int,
+    slice_rows: int,
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
-        twins = Twins(Path(name), partitions, shared)
+        twins = Twins(Path(name), partitions, shared, slice_rows)
         rows = [product(f"{number:03}", title=TITLES[number % 5]) for number in range(40)]
         twins.look(written(rows, []))
         twins.send("full")

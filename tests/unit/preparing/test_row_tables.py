@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.preparing.row_tables import RowTables
+from controller.preparing.row_tables import NOWHERE, RowTables
 from controller.preparing.spill import ORDER
 
 PARTITIONS = (0, 2, 5)
@@ -52,11 +52,13 @@ def test_every_accepted_row_reaches_its_table_in_order(
             starts = range(0, max(len(rows), 1), size)
             taken = pl.concat([tables.add(block(at, min(at + size, len(rows)), refused)) for at in starts])
             assert taken.get_column(ORDER).to_list() == list(range(len(rows)))
-            places = pl.Series("_partition", settled, dtype=pl.UInt16)
-            accepted = taken.select(ORDER).with_columns(places).drop_nulls()
+            fit = [home for home, row in zip(settled, rows, strict=True) if not row[2]]
+            found = np.array([NOWHERE if home is None else home for home in fit], np.uint16)
+            standing = tables.standing(found).select("id").collect().to_series().cast(pl.Int64)
+            assert sorted(standing) == [at for at, home in enumerate(settled) if home is not None]
             assert sorted(tables.rows().select("id").collect().to_series().cast(pl.Int64)) == list(range(len(rows)))
             targets = {index: scratch / f"{index}.parquet" for index in partitions}
-            tables.publish(accepted, targets)
+            tables.publish(found, targets)
         for index, path in targets.items():
             found = pl.read_parquet(path)
             assert found.columns == ["id", "title"]

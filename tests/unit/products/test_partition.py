@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 import pytest
 import xxhash
@@ -108,14 +109,31 @@ def test_both_lists_of_volatile_fields_are_one() -> None:
     assert fields.VOLATILE == VOLATILE_FIELDS
 
 
-@pytest.mark.parametrize("rows_", [[(LOW, None), ("a", "g1"), ("b", "g2"), ("c", "new"), (HIGH, None)]])
-def test_rows_seem_to_belong_where_they_will(rows_: list[tuple[str, str | None]]) -> None:
-    at_meta: dict[int, Sequence[tuple[str, str | None]]] = {
-        1: [(LOW, None), ("x", "g1")],
-        0: [("y", "g1"), ("z", "g2")],
-    }
-    placed: dict[int, Sequence[tuple[str, str | None]]] = {1: [("b", "g2"), (LOW, None)]}
-    homes = partition.Homes(held(at_meta), held(placed), HALVES)
-    assert homes.place(rows(rows_)).tolist() == assign(rows_, at_meta, placed)
-    alone = partition.Homes(held({}), held({}), (SlotRange(7, 0, 4_095),))
-    assert alone.place(rows(rows_)).tolist() == [7] * len(rows_)
+IDS = st.sampled_from([LOW, HIGH, "a", "b", "c", "d", "e"])
+GROUPS = st.sampled_from([None, "g1", "g2", "g3"])
+ITEMS = st.dictionaries(IDS, GROUPS).map(lambda found: list(found.items()))
+
+
+def known(places: dict[int, Sequence[tuple[str, str | None]]]) -> pl.DataFrame:
+    return partition.hashed(held(places).lazy())
+
+
+@given(ITEMS, st.tuples(ITEMS, ITEMS), st.tuples(ITEMS, ITEMS), st.integers(1, 4))
+def test_block_by_block_rows_come_to_where_all_together_belong(
+    items: list[tuple[str, str | None]],
+    at_meta: tuple[list[tuple[str, str | None]], ...],
+    placed: tuple[list[tuple[str, str | None]], ...],
+    size: int,
+) -> None:
+    there, before = dict(enumerate(at_meta)), dict(enumerate(placed))
+    homes = partition.Homes(known(there), known(before), HALVES)
+    frame = rows(items).with_columns(key=fingerprints.xxh3(pl.col("id")), group=pl.col("_group_hash").fill_null(0))
+    blocks = [homes.place(block) for block in frame.iter_slices(size)]
+    seeming = np.concatenate([np.empty(0, np.uint16), *blocks])
+    found = homes.settle(frame.get_column("key").to_numpy(), frame.get_column("group").to_numpy(), seeming)
+    assert found.tolist() == assign(items, there, before)
+
+
+def test_with_one_partition_everything_lives_there() -> None:
+    alone = partition.Homes(partition.no_homes(), partition.no_homes(), (SlotRange(7, 0, 4_095),))
+    assert alone.place(rows([(LOW, None), ("a", "g1")])).tolist() == [7, 7]
