@@ -91,7 +91,8 @@ class Gathering:
         self._put(fit)
 
     def refused(self, rows: pl.DataFrame) -> pl.Series:
-        return rows.get_column(ID).is_null() if self._lenient else rows.get_column(REJECTED).is_not_null()
+        unnamed = rows.get_column(ID).is_null()
+        return unnamed if self._lenient else unnamed | rows.get_column(REJECTED).is_not_null()
 
     def _put(self, rows: pl.DataFrame) -> None:
         columns = rows.select(

@@ -24,6 +24,7 @@ from polars.io.plugins import register_io_source
 
 from controller.preparing.objects import OPTIONS, in_groups_of, writing
 from controller.preparing.spill import ORDER, PRIVATE
+from controller.products.fields import ID
 from controller.products.partition import PARTITION
 from controller.products.rules import REJECTED
 
@@ -72,7 +73,9 @@ class RowTables:
         order = pl.int_range(self._rows, self._rows + rows.height, dtype=pl.UInt32, eager=True).alias(ORDER)
         numbered = rows.with_columns(order)
         self._rows += rows.height
-        refused = rows.get_column("id").is_null() if self._lenient else rows.get_column(REJECTED).is_not_null()
+        refused = rows.get_column(ID).is_null()
+        if not self._lenient:
+            refused |= rows.get_column(REJECTED).is_not_null()
         fit = numbered
         if refused.any():
             self._left.append(numbered.filter(refused).drop(PRIVATE))

@@ -60,9 +60,9 @@ def test_every_accepted_row_reaches_its_table_in_order(
             targets = {index: scratch / f"{index}.parquet" for index in partitions}
             tables.publish(found, targets)
         for index, path in targets.items():
-            found = pl.read_parquet(path)
-            assert found.columns == ["id", "title"]
-            assert found.get_column("id").to_list() == [str(at) for at, home in enumerate(settled) if home == index]
+            table = pl.read_parquet(path)
+            assert table.columns == ["id", "title"]
+            assert table.get_column("id").to_list() == [str(at) for at, home in enumerate(settled) if home == index]
         assert sorted(each.name for each in scratch.iterdir()) == sorted(each.name for each in targets.values())
 
 

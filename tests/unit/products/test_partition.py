@@ -111,10 +111,11 @@ def test_both_lists_of_volatile_fields_are_one() -> None:
 
 IDS = st.sampled_from([LOW, HIGH, "a", "b", "c", "d", "e"])
 GROUPS = st.sampled_from([None, "g1", "g2", "g3"])
+Places = dict[int, Sequence[tuple[str, str | None]]]
 ITEMS = st.dictionaries(IDS, GROUPS).map(lambda found: list(found.items()))
 
 
-def known(places: dict[int, Sequence[tuple[str, str | None]]]) -> pl.DataFrame:
+def known(places: Places) -> pl.DataFrame:
     return partition.hashed(held(places).lazy())
 
 
@@ -125,7 +126,8 @@ def test_block_by_block_rows_come_to_where_all_together_belong(
     placed: tuple[list[tuple[str, str | None]], ...],
     size: int,
 ) -> None:
-    there, before = dict(enumerate(at_meta)), dict(enumerate(placed))
+    there: Places = dict(enumerate(at_meta))
+    before: Places = dict(enumerate(placed))
     homes = partition.Homes(known(there), known(before), HALVES)
     frame = rows(items).with_columns(key=fingerprints.xxh3(pl.col("id")), group=pl.col("_group_hash").fill_null(0))
     blocks = [homes.place(block) for block in frame.iter_slices(size)]
