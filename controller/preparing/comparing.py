@@ -220,9 +220,3 @@ def keep_open(
         for each in partitions
     )
     return Open(rows, part_of(context.store, key, found.open.height), settled)
-
-
-def at_meta(inputs: Inputs) -> int:
-    """Number of items that Meta holds."""
-    here = int(inputs.sides.snapshot.get_column("at_meta").sum())
-    return here + sum(each.rows for each in inputs.resting.values())

@@ -11,8 +11,8 @@ import contextlib
 import queue
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -134,24 +134,24 @@ class _Writer:
         self._partitions = partitions
         self._schema = schema
         self._frames: queue.Queue[pl.DataFrame | None] = queue.Queue(WAITING_FRAMES)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="tables", daemon=True)
-        self._thread.start()
+        self._pool = ThreadPoolExecutor(1, "tables")
+        self._done = self._pool.submit(self._work)
 
     def put(self, rows: pl.DataFrame | None) -> None:
         while True:
             with contextlib.suppress(queue.Full):
                 self._frames.put(rows, timeout=WAIT_SECONDS)
                 return
-            if not self._thread.is_alive():
-                raise self._error or RuntimeError("the tables ended before their rows")
+            if self._done.done():
+                self._done.result()
+                raise RuntimeError("the tables ended before their rows")
 
     def drop(self) -> None:
         """End, and leave nothing behind."""
-        if self._thread.is_alive():
+        if not self._done.done():
             with contextlib.suppress(Exception):
                 self.put(None)
-            self._thread.join()
+        self._pool.shutdown()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def scan(self) -> pl.LazyFrame:
@@ -184,20 +184,15 @@ class _Writer:
                 rows.sink_parquet(path, maintain_order=True, **OPTIONS)
 
     def _work(self) -> None:
-        try:
-            rows = register_io_source(self._source, schema=self._schema)
-            with writing(self._directory):
-                if len(self._partitions) == 1:
-                    path = self._directory / "0.parquet"
-                    rows.drop(PARTITION).sink_parquet(path, maintain_order=True, **OPTIONS)
-                    return
-                size = max(OPEN_ROWS // len(self._partitions), ROW_GROUP_ROWS_MIN)
-                parts = pl.PartitionBy(
-                    self._directory, key=PARTITION, include_key=False, approximate_bytes_per_file=None
-                )
-                rows.sink_parquet(parts, maintain_order=True, **in_groups_of(size))
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where rows are put
-            self._error = error
+        rows = register_io_source(self._source, schema=self._schema)
+        with writing(self._directory):
+            if len(self._partitions) == 1:
+                path = self._directory / "0.parquet"
+                rows.drop(PARTITION).sink_parquet(path, maintain_order=True, **OPTIONS)
+                return
+            size = max(OPEN_ROWS // len(self._partitions), ROW_GROUP_ROWS_MIN)
+            parts = pl.PartitionBy(self._directory, key=PARTITION, include_key=False, approximate_bytes_per_file=None)
+            rows.sink_parquet(parts, maintain_order=True, **in_groups_of(size))
 
     def _source(
         self,
@@ -211,11 +206,9 @@ class _Writer:
 
     def _end(self) -> None:
         """Wait until everything is written."""
-        if self._thread.is_alive():
+        if not self._done.done():
             self.put(None)
-            self._thread.join()
-        if self._error is not None:
-            raise self._error
+        self._done.result()
 
     def _file(self, index: int) -> Path:
         """The one file of a partition."""
