@@ -443,7 +443,7 @@ def _known_homes(request: RefreshRequest, context: Context) -> tuple[pl.DataFram
     previous = request.previous
     known = {each.index for each in previous.partitions} if previous is not None else set()
     held = scan_heads(context.store, request.partitions)["snapshot"].filter("at_meta")
-    earlier = [each.index for each in request.partitions if each.index in known]
+    earlier = sorted(each.index for each in request.partitions if each.index in known)
     placed = scan_desired(context.store, previous, earlier).rename({"_group_hash": "group_hash"}) if earlier else None
     with reading():
         return partition.hashed(held), partition.hashed(placed) if placed is not None else partition.no_homes()

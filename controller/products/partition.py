@@ -17,6 +17,8 @@ from controller.products.fingerprints import SLOTS, xxh3
 from controller.products.raw import Hashes, Index, Places
 
 PARTITION = "_partition"
+LOOKED_UP_ROWS = 1 << 20
+"""Looking up takes about 50 bytes for each of the rows that are looked up together."""
 NO_GROUP = 0
 """Stands for the hash of a group where a row has none."""
 
@@ -80,15 +82,14 @@ class Homes:
     """
 
     def __init__(self, held: pl.DataFrame, placed: pl.DataFrame, ranges: Sequence[SlotRange]) -> None:
-        """`held` and `placed` as `hashed` makes them."""
+        """`held` and `placed` as `hashed` makes them, partitions ascending."""
         self._only = ranges[0].index if len(ranges) == 1 else None
         if self._only is not None:
             return
         slots = _by_slot(ranges).sort("_slot")
         self._by_slot = slots.get_column("by_slot").to_numpy()
-        held = held.sort(PARTITION, maintain_order=True)
         self._held = _first_of(held, "key")
-        self._placed = _first_of(placed.sort(PARTITION, maintain_order=True), "key")
+        self._placed = _first_of(placed, "key")
         self._by_group = _first_of(held.drop_nulls("group_hash"), "group_hash")
 
     def place(self, rows: pl.DataFrame) -> npt.NDArray[np.uint16]:
@@ -123,8 +124,12 @@ class Homes:
 
     def _known(self, ids: Hashes) -> Places:
         """Where Meta has an item, or else where the last refresh placed it, or else -1."""
-        found = self._held.find(ids)
-        return np.where(found < 0, self._placed.find(ids), found).astype(np.int32)
+        found = np.empty(ids.size, np.int32)
+        for at in range(0, ids.size, LOOKED_UP_ROWS):
+            some = ids[at : at + LOOKED_UP_ROWS]
+            held = self._held.find(some)
+            found[at : at + LOOKED_UP_ROWS] = np.where(held < 0, self._placed.find(some), held)
+        return found
 
 
 def _first_of(table: pl.DataFrame, name: str) -> Index:

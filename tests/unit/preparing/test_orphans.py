@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.preparing import world as world_module
 from tests.unit.preparing.world import Row, World, product
 
 BEFORE = [product("10024"), product("10025"), product("20000")]
@@ -20,6 +21,12 @@ def variants(*of: str) -> list[Row]:
 
 
 AFTER = [*variants("10024", "10025"), product("20000")]
+
+
+@pytest.fixture(autouse=True, params=[1_000_000, 2], ids=["together", "sliced"])
+def slice_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many rows are in memory at once, the judgement is the same."""
+    monkeypatch.setattr(world_module, "SLICE_ROWS_MAX", request.param)
 
 
 def loaded(directory: Path) -> World:

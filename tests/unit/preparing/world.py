@@ -38,6 +38,8 @@ from controller.stores.local import LocalStore
 CATALOG = "998877"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 INTERVAL = timedelta(minutes=5)
+SLICE_ROWS_MAX = Limits().slice_rows_max
+"""Rows that a world has in memory at once."""
 COLUMNS = ("id", "title", "description", "availability", "condition", "price", "link", "image_link", "brand")
 
 Row = dict[str, str]
@@ -175,7 +177,7 @@ class World:
         self.entry = items_entry(**entry_changes)
         self.partitions = split(partitions)
         self.guard = guard()
-        self.limits = Limits()
+        self.limits = Limits(slice_rows_max=SLICE_ROWS_MAX)
         self.now = START
         self.head: RefreshHead | None = None
         self.last: RefreshResult | None = None
