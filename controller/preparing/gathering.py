@@ -42,6 +42,8 @@ COLUMNS = {
 }
 _NAMED = (ID, LINE, REJECTED, ORDER)
 TEXT_BYTES = 1 << 20
+NO_LINE = 0
+"""Stands for the line of a row that was made from several."""
 
 
 class Gathering:
@@ -100,7 +102,7 @@ class Gathering:
             groups=pl.col("_group_hash").fill_null(NO_GROUP),
             static="_static_hash",
             masks=MASK,
-            lines=LINE,
+            lines=pl.col(LINE).fill_null(NO_LINE),
             orders=ORDER,
         )
         values = values_of(rows)
@@ -179,7 +181,7 @@ class Gathering:
         places = pl.DataFrame(
             {
                 ID: pl.Series(self._ids(at), dtype=pl.String),
-                LINE: self.column("lines")[at],
+                LINE: pl.Series(self.column("lines")[at], dtype=pl.UInt64).replace({NO_LINE: None}),
                 ORDER: self.column("orders")[at],
                 "at": at,
             }

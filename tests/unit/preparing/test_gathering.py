@@ -27,7 +27,7 @@ ROW = st.tuples(
 def frame(rows: list[tuple[str | None, str | None, str | None]]) -> pl.DataFrame:
     schema = {ID: pl.String, REJECTED: pl.String, VOLATILE[0]: pl.String}
     found = pl.DataFrame(rows, schema=schema, orient="row").with_columns(
-        pl.int_range(2, pl.len() + 2, dtype=pl.UInt64).alias(LINE),
+        pl.int_range(2, pl.len() + 2, dtype=pl.UInt64).replace({5: None}).alias(LINE),
         pl.int_range(pl.len(), dtype=pl.UInt32).alias(ORDER),
         (pl.int_range(pl.len()) % 3).cast(pl.UInt16).alias(MASK),
     )
