@@ -23,7 +23,7 @@ from controller.products.fields import ID, VOLATILE
 from controller.products.fingerprints import xxh3
 from controller.products.partition import NO_GROUP
 from controller.products.prints import MASK, SEPARATOR, values_of
-from controller.products.raw import Hashes
+from controller.products.raw import Hashes, among
 from controller.products.records import LINE
 from controller.products.rules import REJECTED
 from controller.products.tables import NARROW, conform
@@ -177,7 +177,7 @@ class Gathering:
         known = others.drop_nulls(ID)
         more = known.select(xxh3(pl.col(ID))).to_series().to_numpy()
         several = _several(np.concatenate((hashes, more)))
-        at = np.flatnonzero(np.isin(hashes, several)) if several.size else np.empty(0, np.int64)
+        at = np.flatnonzero(among(hashes, several))
         places = pl.DataFrame(
             {
                 ID: pl.Series(self._ids(at), dtype=pl.String),
@@ -192,7 +192,7 @@ class Gathering:
             else pl.DataFrame(schema={ORDER: pl.UInt32, REJECTED: pl.String})
         )
         fit = places.join(doubtful, on=ORDER, how="left", maintain_order="left").select(_NAMED)
-        refused = known.filter(pl.Series(np.isin(more, several)))
+        refused = known.filter(pl.Series(among(more, several)))
         return pl.concat([fit, refused]), places
 
     def _ids(self, at: Positions) -> list[str]:

@@ -73,6 +73,7 @@ from controller.products.masks import MaskBook
 from controller.products.open_rows import Sides, snapshot_at_rest, without
 from controller.products.overlays import Overlaid
 from controller.products.partition import NO_GROUP, PARTITION, SlotRange
+from controller.products.raw import among
 from controller.products.rules import REJECTED, RuleFinding
 from controller.products.tables import NARROW, Kind, Leaving, Stage
 from controller.products.tables import REJECTED as REJECTED_SCHEMA
@@ -338,7 +339,9 @@ def _homes_of_changed(request: RefreshRequest, state: RowState, found: Increment
         return pl.Series(PARTITION, [index], dtype=pl.UInt16).new_from_index(0, changed.height).alias(PARTITION)
     sides = inputs.sides
     groups = changed.get_column("_group_hash").drop_nulls().unique().to_numpy()
-    together = np.flatnonzero(np.isin(state.rows.column("groups"), groups) & state.rows.alive).astype(np.int32)
+    together = np.flatnonzero(among(state.rows.column("groups").view(np.uint64), groups) & state.rows.alive).astype(
+        np.int32
+    )
     resting = state.rows.narrow(together) if not inputs.whole else found.gone.clear()
     resting = resting.join(sides.desired, on=[ID, PARTITION], how="anti", maintain_order="left")
     held = pl.concat([sides.snapshot.filter("at_meta"), snapshot_at_rest(resting, 0)])

@@ -14,7 +14,7 @@ import polars as pl
 
 from controller.products.fields import ID
 from controller.products.fingerprints import SLOTS, xxh3
-from controller.products.raw import Hashes, Index, Places
+from controller.products.raw import Hashes, Index, Places, among
 
 PARTITION = "_partition"
 LOOKED_UP_ROWS = 1 << 20
@@ -109,7 +109,7 @@ class Homes:
         if self._only is not None or not self._held.keys.size:
             return homes
         new = (self._known(ids) < 0) & (groups != NO_GROUP)
-        members = np.flatnonzero(np.isin(groups, np.unique(groups[new])))
+        members = np.flatnonzero(among(groups, groups[new]))
         lives = self._held.find(ids[members])
         members, lives = members[lives >= 0], lives[lives >= 0]
         if not members.size:

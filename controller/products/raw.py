@@ -24,6 +24,8 @@ CARRIED_BYTES_MAX = JOINED_BYTES_MAX * 128
 CANDIDATE, INSIDE = -1, -2
 """In `Scanned.places`: a record that has to be parsed; the rest of a record, or nothing but blanks."""
 NOT_FOUND = -1
+AMONG_PIECE = 1 << 20
+"""Hashes that are looked for at once."""
 
 Hashes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int32]
@@ -91,6 +93,18 @@ class Splitter(Protocol):
     def last(self, carried: bytes) -> tuple[bytes | None, bytes]:
         """Return the record behind the last `end`, and what closes the document."""
         ...
+
+
+def among(hashes: Hashes, chosen: Hashes) -> npt.NDArray[np.bool_]:
+    """Tell which hashes are among the chosen ones, in little memory however many there are."""
+    found = np.zeros(hashes.size, dtype=bool)
+    known = np.unique(chosen)
+    if known.size:
+        for at in range(0, hashes.size, AMONG_PIECE):
+            some = hashes[at : at + AMONG_PIECE]
+            places = np.minimum(np.searchsorted(known, some), known.size - 1)
+            found[at : at + AMONG_PIECE] = known[places] == some
+    return found
 
 
 @dataclass(frozen=True, slots=True)

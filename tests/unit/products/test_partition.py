@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.ports.preparing import VOLATILE_FIELDS
-from controller.products import fields, fingerprints, partition
+from controller.products import fields, fingerprints, partition, raw
 from controller.products.partition import SlotRange
 
 HALVES = (SlotRange(0, 0, 2_047), SlotRange(1, 2_048, 4_095))
@@ -139,3 +139,11 @@ def test_block_by_block_rows_come_to_where_all_together_belong(
 def test_with_one_partition_everything_lives_there() -> None:
     alone = partition.Homes(partition.no_homes(), partition.no_homes(), (SlotRange(7, 0, 4_095),))
     assert alone.place(rows([(LOW, None), ("a", "g1")])).tolist() == [7, 7]
+
+
+@given(st.lists(st.integers(0, 9)), st.lists(st.integers(0, 9)), st.integers(1, 4))
+def test_what_is_among_the_chosen(values: list[int], chosen: list[int], piece: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw, "AMONG_PIECE", piece)
+        found = raw.among(np.array(values, np.uint64), np.array(chosen, np.uint64))
+    assert found.tolist() == [each in chosen for each in values]
