@@ -125,7 +125,7 @@ async def compose(parts: "Parts") -> "Composed":
         preparing=BoundedPreparing(preparing, children_max=settings.children_max),
         store=ThreadedStore(store),
         probe=SourceProbe(
-            allowed_networks=settings.allow_source_networks,
+            allowed_networks=settings.allow_source_network,
             source_roots=roots,
             ambient_objects=settings.allow_ambient_object_credentials,
         ),

@@ -62,7 +62,7 @@ class Settings(BaseModel):
     store_url: str = "file:///var/lib/metacatalog"
     source_roots: dict[str, Path] = Field(default_factory=dict)
     """Named directories that `source.volume` may read."""
-    allow_source_networks: tuple[Network, ...] = ()
+    allow_source_network: tuple[Network, ...] = ()
     """Networks beyond public addresses that sources may be fetched from."""
     allow_ambient_object_credentials: tuple[str, ...] = ()
     """Prefixes such as s3://bucket/exports/ that sources may read as the operator itself, without keys of their own."""

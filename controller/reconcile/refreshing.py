@@ -340,7 +340,7 @@ class Refreshing:
             partitions=tuple(convert.partition(record) for record in ledger.partitions),
             previous=convert.refresh_head(items.refresh) if items.refresh is not None else None,
             guard=convert.guard_policy(catalog.spec, ledger, now, asked.approved),
-            allowed_networks=self._context.settings.allow_source_networks,
+            allowed_networks=self._context.settings.allow_source_network,
             source_roots=tuple(
                 documents.SourceRoot(name=name, directory=str(path))
                 for name, path in sorted(self._context.settings.source_roots.items())

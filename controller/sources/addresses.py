@@ -91,7 +91,7 @@ def choose(where: Target, resolved: Iterable[str], allowed_networks: Sequence[st
         if not _allowed(address, networks):
             raise refused(
                 f"{where.shown} resolves to {address}, which is not public; "
-                "the administrator can allow its network with --allow-source-networks"
+                "the administrator can allow its network with --allow-source-network"
             )
     return addresses[0]
 

@@ -154,7 +154,7 @@ def start_operator(places: Places, options: Options, plane: ControlPlane, emulat
         f"--kubeconfig={plane.operator_kubeconfig}",
         f"--endpoint={emulator.url}",
         f"--store-url={places.store.as_uri()}",
-        f"--allow-source-networks={LOOPBACK}",
+        f"--allow-source-network={LOOPBACK}",
         f"--http-host={HOST}",
         f"--http-port={options.operator_port}",
         *timing_flags(options.speed),

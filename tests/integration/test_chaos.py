@@ -48,7 +48,7 @@ class Scene:
             f"--kubeconfig={self.plane.operator_kubeconfig}",
             f"--endpoint={self.meta.url}",
             f"--store-url={self.places.store.as_uri()}",
-            f"--allow-source-networks={world.LOOPBACK}",
+            f"--allow-source-network={world.LOOPBACK}",
             f"--watch-namespaces={self.namespace}",
             "--http-host=127.0.0.1",
             "--http-port=0",

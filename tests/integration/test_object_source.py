@@ -109,7 +109,7 @@ def test_what_is_not_there_or_not_allowed_is_told(object_server: Server, bucket:
     assert (wrong.reason, wrong.disposition) == ("SourceRefused", Disposition.STALLED)
     assert "credentials" in wrong.message
     closed = refused(probe(networks=()).look(wanted, keys(object_server), None))
-    assert "--allow-source-networks" in closed.message
+    assert "--allow-source-network" in closed.message
 
 
 def test_the_operators_own_identity_is_for_allowed_buckets_only(

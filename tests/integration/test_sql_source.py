@@ -162,7 +162,7 @@ def test_connection_strings_that_lead_elsewhere_are_refused(dsn: str, said: str)
 
 def test_the_address_rules_are_those_of_every_source(shop: Database) -> None:
     fault = refused(shop.dsn("reader", READER), networks=())
-    assert "--allow-source-networks" in fault.message
+    assert "--allow-source-network" in fault.message
     answers = iter([["127.0.0.1"], ["169.254.169.254"]])
     moving = shop.dsn("reader", READER).replace("127.0.0.1", "moving.example")
     found = b"".join(sql.rows(moving, "SELECT 1 AS a", LOOPBACK, 10, resolver=lambda host, port: next(answers)))

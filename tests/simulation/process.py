@@ -289,7 +289,7 @@ class Process:
             preparing=GatedPreparing(self._around.shop, self.incarnation, random.Random(self._rng.random())),
             store=GatedStore(self._around.store, self.incarnation),
             probe=SourceProbe(
-                allowed_networks=settings.allow_source_networks,
+                allowed_networks=settings.allow_source_network,
                 transport=ShopTransport(self._around.shop),
                 resolver=_resolve,
             ),

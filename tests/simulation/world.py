@@ -85,7 +85,7 @@ class World:
         self.settings = Settings(
             endpoint="http://127.0.0.1:1",
             store_url=self.store.url,
-            allow_source_networks=("127.0.0.0/8",),
+            allow_source_network=("127.0.0.0/8",),
             workers=4,
             timing=Timing(),
         )

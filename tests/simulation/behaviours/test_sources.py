@@ -241,11 +241,11 @@ async def test_a_source_that_went_back_is_believed_on_request(stage: Stage) -> N
 
 async def test_an_address_that_is_not_allowed_is_refused(stage: Stage) -> None:
     """The shop resolves to 127.0.0.9, which the administrator did not allow."""
-    stage.world.settings = stage.world.settings.model_copy(update={"allow_source_networks": ()})
+    stage.world.settings = stage.world.settings.model_copy(update={"allow_source_network": ()})
     await stage.populate()
     stage.launch()
     said = await stage.until(unhealthy(stage, "SourceRefused"), NOTICED)
-    assert "--allow-source-networks" in said.message or "not allowed" in said.message
+    assert "--allow-source-network" in said.message or "not allowed" in said.message
     assert SHOP_URL not in said.message or "?" not in said.message
 
 

@@ -36,7 +36,7 @@ def test_flags_are_read() -> None:
             "--lease-renew-seconds=3",
             "--watch-namespaces=a, b",
             "--source-roots=exports=/mnt/exports,other=/x=y",
-            "--allow-source-networks=127.0.0.0/8",
+            "--allow-source-network=127.0.0.0/8",
             "--child-deadline=90m",
             "--timing-relist=1m30s",
         ],
@@ -47,7 +47,7 @@ def test_flags_are_read() -> None:
     assert settings.lease_seconds == 4.5
     assert settings.watch_namespaces == ("a", "b")
     assert settings.source_roots == {"exports": Path("/mnt/exports"), "other": Path("/x=y")}
-    assert settings.allow_source_networks == ("127.0.0.0/8",)
+    assert settings.allow_source_network == ("127.0.0.0/8",)
     assert settings.child_deadline == timedelta(minutes=90)
     assert settings.timing == Timing(relist=timedelta(seconds=90))
 
@@ -67,7 +67,7 @@ def test_a_flag_beats_its_variable_and_a_variable_beats_the_default() -> None:
         (["--workers=many"], {}, "--workers: "),
         ([], {"METACATALOG_WORKERS": "0"}, "METACATALOG_WORKERS: "),
         (["--timing-settle=1d"], {}, "--timing-settle: write a duration"),
-        (["--allow-source-networks=300.0.0.0/8"], {}, "--allow-source-networks: "),
+        (["--allow-source-network=300.0.0.0/8"], {}, "--allow-source-network: "),
         (["--source-roots=/mnt"], {}, "--source-roots: write name=value"),
         (["--log-level=LOUD"], {}, "--log-level: must be one of"),
         (["--lease-seconds=3"], {}, "--lease-seconds, "),

@@ -45,7 +45,7 @@ def test_only_public_addresses(address: str, allowed: bool) -> None:
     with pytest.raises(Fault) as caught:
         addresses.choose(where, [address], [])
     assert caught.value.reason == "SourceRefused"
-    assert "--allow-source-networks" in caught.value.message
+    assert "--allow-source-network" in caught.value.message
     assert "s3cr3t" not in caught.value.message
 
 
