@@ -102,10 +102,11 @@ class OverlayBench(Bench):
         return measured
 
 
-def measure(items: int, directory: Path, rounds: int) -> tuple[Measured, list[Measured]]:
-    """Return what a full refresh costs, and what each change of the overlay."""
-    export = directory / f"{items}-export.csv"
-    data.write(export, items)
+def measure(items: int, directory: Path, rounds: int, export: Path | None = None) -> tuple[Measured, list[Measured]]:
+    """Return what a full refresh costs, and what each change of the overlay. `export`, if there is one, lies here."""
+    if export is None:
+        export = directory / f"{items}-export.csv"
+        data.write(export, items)
     overlay = directory / "stock.csv"
     write(overlay, items)
     bench = OverlayBench(directory)
