@@ -185,7 +185,7 @@ def _overlaid(items: int, export: Path, table: Table) -> None:
     directory.mkdir()
     (directory / export.name).hardlink_to(export)
     full, changes = overlays.measure(items, directory, 1, directory / export.name)
-    table.add("overlay to batches", changes, "the first load", [full])
+    table.add("overlay and batches", changes, "the full refresh", [full])
     shutil.rmtree(directory)
 
 
@@ -217,15 +217,6 @@ def measure_xml(items: int, directory: Path, rounds: int) -> list[Row]:
             theirs[name].append(peers.run(name, later, checked=False))
     for name, shown in turns.items():
         table.add("XML: refresh and batches", ours, shown, theirs[name])
-    return table.rows
-
-
-def measure_overlay(items: int, directory: Path, rounds: int) -> list[Row]:
-    print(f"── an overlay of {items:,} rows, of which 2 % change", flush=True)
-    directory.mkdir()
-    full, changes = overlays.measure(items, directory, rounds)
-    table = Table(items)
-    table.add("overlay and batches", changes, "the full refresh", [full] * len(changes))
     return table.rows
 
 
@@ -264,7 +255,6 @@ def main() -> int:
             if items == min(sizes):
                 fewer = min(items, XML_ITEMS_MAX), min(options.rounds, DOCUMENT_ROUNDS)
                 rows += measure_xml(fewer[0], Path(directory, "xml"), fewer[1])
-                rows += measure_overlay(items, Path(directory, "overlay"), options.rounds)
     tell_growth(rows)
     (build / "bench.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     print(f"── {build / 'bench.json'}")
