@@ -4,6 +4,7 @@ NumPy's own container needs a name and a zip archive per set and cannot map what
 """
 
 import json
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,23 @@ def _mapped(path: Path, key: str) -> Iterator[tuple[str, Array]]:
     end = head.find(b"\n", len(_MAGIC))
     if not head.startswith(_MAGIC) or end < 0:
         raise lost(f"{key} in the store cannot be read")
-    whole = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+    with path.open("rb") as file:
+        whole = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
     for name, dtype, size, offset in json.loads(head[len(_MAGIC) : end]):
         kind = np.dtype(dtype)
         first = end + 1 + offset
         yield name, whole[first : first + size * kind.itemsize].view(kind)
+
+
+def release(array: Array) -> None:
+    """Give back the memory of what was read of the file behind an array; it is read again where it is needed.
+
+    The kernel maps sixteen pages for each that is touched, so a few rows here and there soon are the whole file.
+    """
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)

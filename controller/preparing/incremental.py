@@ -15,6 +15,7 @@ import polars as pl
 
 from controller.api.v1alpha1.items import FileType
 from controller.ports.preparing import RefreshRequest
+from controller.preparing.arrays import release
 from controller.preparing.context import Context
 from controller.preparing.row_state import RowState, guard_of, splitter_of
 from controller.preparing.source_rows import Read, guessed, read_candidates
@@ -26,8 +27,8 @@ from controller.products.fields import ID
 from controller.products.masks import MaskBook
 from controller.products.nested import COLUMNS_MAX
 from controller.products.overlays import Overlaid
-from controller.products.prints import MASK, RAW
-from controller.products.raw import UnsuitableError
+from controller.products.prints import MASK, RAW, Rows
+from controller.products.raw import Places, UnsuitableError
 from controller.products.records import LINE, Bad, Findings
 from controller.products.rules import NAMED_MAX, RuleFinding
 from controller.products.shapes import HEAD_BYTES as SHAPE_BYTES
@@ -41,6 +42,8 @@ from controller.sources.spool import Spool
 DELTA_SHARE_MAX = 0.25
 """Of the base. When more has changed since, everything is read anew and becomes the new base."""
 DELTA_TABLES_MAX = 64
+TOUCHED_ROWS = 1 << 14
+"""Rows that are looked at in the fingerprints before their memory is given back."""
 SAMPLE_BYTES = 1 << 20
 """Enough for the rows that a mapping looks at."""
 SAMPLE_RECORDS = 2 * mapping.SAMPLE_ROWS
@@ -216,8 +219,8 @@ def _increment(
     contended = pl.col(ID).is_in(read.repeated.implode())
     accepted = read.accepted.with_columns(lines.raw(read.accepted.get_column(RECORD))).drop(RECORD)
     accepted = accepted.with_columns(pl.when(~contended).then(pl.col(RAW)).alias(RAW))
-    old = rows.find(accepted.get_column(ID))
-    others = rows.find(read.others)
+    old = _found(rows, accepted.get_column(ID))
+    others = _found(rows, read.others)
     if bool(seen[old[old >= 0]].any() or seen[others[others >= 0]].any()):
         raise UnsuitableError  # a known row stands beside another one with its id
     replaced = old[old >= 0]
@@ -230,12 +233,30 @@ def _increment(
     return Increment(
         read=replace(read, findings=findings, rows=read.rows + met.size),
         accepted=accepted,
-        replaced=rows.narrow(replaced),
-        gone=rows.narrow(gone),
+        replaced=_narrow(rows, replaced),
+        gone=_narrow(rows, gone),
         dead=np.concatenate((replaced, gone)).astype(np.uint32),
         valid=int(met.size) + accepted.height,
         book=book,
     )
+
+
+def _found(rows: Rows, ids: pl.Series) -> Places:
+    """Return the place of each id, or -1."""
+    pieces = [np.empty(0, np.int32)]
+    for some in ids.to_frame().iter_slices(TOUCHED_ROWS):
+        pieces.append(rows.find(some.to_series()))
+        release(rows.base.ids)
+    return np.concatenate(pieces)
+
+
+def _narrow(rows: Rows, places: Places) -> pl.DataFrame:
+    """Return rows as they are known."""
+    pieces = []
+    for at in range(0, max(places.size, 1), TOUCHED_ROWS):
+        pieces.append(rows.narrow(places[at : at + TOUCHED_ROWS]))
+        release(rows.base.ids)
+    return pl.concat(pieces)
 
 
 def _parsed(
