@@ -233,8 +233,8 @@ def _increment(
     return Increment(
         read=replace(read, findings=findings, rows=read.rows + met.size),
         accepted=accepted,
-        replaced=_narrow(rows, replaced),
-        gone=_narrow(rows, gone),
+        replaced=narrow_of(rows, replaced),
+        gone=narrow_of(rows, gone),
         dead=np.concatenate((replaced, gone)).astype(np.uint32),
         valid=int(met.size) + accepted.height,
         book=book,
@@ -250,7 +250,7 @@ def _found(rows: Rows, ids: pl.Series) -> Places:
     return np.concatenate(pieces)
 
 
-def _narrow(rows: Rows, places: Places) -> pl.DataFrame:
+def narrow_of(rows: Rows, places: Places) -> pl.DataFrame:
     """Return rows as they are known."""
     pieces = []
     for at in range(0, max(places.size, 1), TOUCHED_ROWS):

@@ -24,6 +24,7 @@ from controller.ports.preparing import (
 )
 from controller.ports.sources import Version
 from controller.preparing import overlay_reading, overlay_step
+from controller.preparing.arrays import release
 from controller.preparing.both_sides import (
     Everything,
     at_meta_of,
@@ -55,7 +56,7 @@ from controller.preparing.findings import (
 )
 from controller.preparing.gathering import Gathering
 from controller.preparing.heads import Memory, departures_of, memory_of, policy_of, write_departures
-from controller.preparing.incremental import Increment, read_increment
+from controller.preparing.incremental import Increment, narrow_of, read_increment
 from controller.preparing.manifests import RowsManifest, manifest_key, manifest_of, write_manifest
 from controller.preparing.objects import ROW_GROUP_ROWS, read_or_empty, reading, table_key
 from controller.preparing.orphans import may_orphan, must_not_orphan
@@ -313,7 +314,9 @@ def _followed(
     """Place the changed rows, and write them beside the others."""
     assert request.previous is not None
     placed = found.accepted.with_columns(_homes_of_changed(request, state, found, inputs))
+    release(state.rows.base.ids)
     following = keep_increment(request, context, state, placed, texts, found.dead, found.book)
+    release(state.rows.base.ids)
     named = _counted(request.previous, following)
     rejected = write_rejected(request, context, found.read.rejected, found.read.findings)
     findings = write_findings(request, context, found.read.findings)
@@ -342,7 +345,7 @@ def _homes_of_changed(request: RefreshRequest, state: RowState, found: Increment
     together = np.flatnonzero(among(state.rows.column("groups").view(np.uint64), groups) & state.rows.alive).astype(
         np.int32
     )
-    resting = state.rows.narrow(together) if not inputs.whole else found.gone.clear()
+    resting = narrow_of(state.rows, together) if not inputs.whole else found.gone.clear()
     resting = resting.join(sides.desired, on=[ID, PARTITION], how="anti", maintain_order="left")
     held = pl.concat([sides.snapshot.filter("at_meta"), snapshot_at_rest(resting, 0)])
     others = pl.concat([sides.desired.select(*_GROUPED), resting.select(*_GROUPED)])
