@@ -10,14 +10,13 @@ import csv
 import io
 import sys
 import tempfile
-from datetime import timedelta
 from pathlib import Path
 
 from controller.api.v1alpha1.items import ColumnMapping, ItemsEntry, Overlay, Source, VolumeSource
 from controller.ports import preparing as documents
 from hack.bench import data
 from hack.bench.measure import Measured
-from hack.bench.steps import GUARD, NOW, Bench
+from hack.bench.steps import Bench
 
 CHANGED = 0.02
 ROUNDS = 2
@@ -77,23 +76,8 @@ class OverlayBench(Bench):
                 ),
             ),
         )
-        request = documents.RefreshRequest(
-            store=self.store.url,
-            prefix=f"bench/refresh-{self.sequence}",
-            catalog_id="1",
-            now=NOW + timedelta(hours=self.sequence),
-            items=entry,
-            configuration_digest="bench",
-            sequence=self.sequence,
-            read=read,
-            interval=timedelta(minutes=5),
-            layout_id=1,
-            partitions=(self.partition,),
-            previous=self.head,
-            guard=GUARD,
-            source_roots=(documents.SourceRoot(name="bench", directory=str(export.parent)),),
-            overlays=(documents.OverlayRequest(name=NAME, configuration_digest="bench"),),
-        )
+        asked = (documents.OverlayRequest(name=NAME, configuration_digest="bench"),)
+        request = self._request(entry, export.parent, read=read, overlays=asked)
         result, measured = self._step(f"refresh-{self.sequence}", request)
         assert isinstance(result, documents.RefreshResult)
         if result.head is None:

@@ -82,7 +82,22 @@ class Bench:
 
     def _refreshed(self, export: Path) -> tuple[documents.RefreshResult, Measured]:
         entry = ItemsEntry(name="products", source=Source(volume=VolumeSource(name="bench", path=export.name)))
-        request = documents.RefreshRequest(
+        result, measured = self._step(f"refresh-{self.sequence}", self._request(entry, export.parent))
+        assert isinstance(result, documents.RefreshResult)
+        if result.refused is not None:
+            raise RuntimeError(f"the export was refused: {result.refused.message}")
+        return result, measured
+
+    def _request(
+        self,
+        entry: ItemsEntry,
+        directory: Path,
+        *,
+        read: bool = True,
+        overlays: tuple[documents.OverlayRequest, ...] = (),
+    ) -> documents.RefreshRequest:
+        """The next look at the sources of an entry, which lie in a directory."""
+        return documents.RefreshRequest(
             store=self.store.url,
             prefix=f"bench/refresh-{self.sequence}",
             catalog_id="1",
@@ -90,18 +105,15 @@ class Bench:
             items=entry,
             configuration_digest="bench",
             sequence=self.sequence,
+            read=read,
             interval=timedelta(minutes=5),
             layout_id=1,
             partitions=(self.partition,),
             previous=self.head,
             guard=GUARD,
-            source_roots=(documents.SourceRoot(name="bench", directory=str(export.parent)),),
+            source_roots=(documents.SourceRoot(name="bench", directory=str(directory)),),
+            overlays=overlays,
         )
-        result, measured = self._step(f"refresh-{self.sequence}", request)
-        assert isinstance(result, documents.RefreshResult)
-        if result.refused is not None:
-            raise RuntimeError(f"the export was refused: {result.refused.message}")
-        return result, measured
 
     def encode(self, method: documents.Method, calls_max: int = 1) -> tuple[documents.EncodeResult, Measured]:
         assert self.head is not None

@@ -89,6 +89,20 @@ KEPT: dict[str, Callable[[Surroundings], LedgerContent]] = {
             ),
         )
     ),
+    "what the checks found": lambda around: LedgerContent(
+        items=(
+            ItemsRecord(
+                name="p",
+                refresh=RefreshRecord(
+                    sequence=1,
+                    read_at=around.clock.now(),
+                    digest="d",
+                    configuration_digest="c",
+                    findings=f"{P}/step/kept",
+                ),
+            ),
+        )
+    ),
     "an overlay": lambda around: LedgerContent(
         items=(
             ItemsRecord(
