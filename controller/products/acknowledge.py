@@ -5,13 +5,12 @@ What nobody can know becomes unknown, never wrong: the value that was sent stays
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
-from controller.products.fields import ID, VOLATILE, in_order
+from controller.products.fields import ID, VOLATILE
 from controller.products.tables import INSTANT, SNAPSHOT, State, bit, conform, known
 from controller.products.verify import FOUND
 
@@ -134,16 +133,6 @@ def forget_unsent(snapshot: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
     """Drop what was never at Meta and was not sent again by a full send: nothing refers to it any more."""
     gone = snapshot.filter(~pl.col("at_meta")).join(sent.select(ID), on=ID, how="anti")
     return snapshot.join(gone.select(ID), on=ID, how="anti", maintain_order="left")
-
-
-def next_payload(payload: pl.DataFrame, accepted: Sequence[pl.DataFrame], deleted: pl.DataFrame) -> pl.DataFrame:
-    """Complete rows that Meta accepted, and for the other ids the earlier accepted row where there is one."""
-    taken = pl.concat([*accepted], how="diagonal")
-    earlier = payload.join(taken.select(ID), on=ID, how="anti", maintain_order="left").join(
-        deleted.select(ID), on=ID, how="anti", maintain_order="left"
-    )
-    both = pl.concat([taken, earlier], how="diagonal")
-    return both.select(*in_order(both.columns), "_group_hash", "_static_hash").sort(ID)
 
 
 def _evidence(judged: pl.DataFrame, name: str) -> pl.Expr:

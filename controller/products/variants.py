@@ -52,21 +52,14 @@ def previous_id(found: pl.Expr) -> pl.Expr:
     return pl.when(found != pl.col(ID)).then(found).alias(PREVIOUS_ID)
 
 
-def transition(
-    declared: VariantScenario, held: pl.DataFrame, wanted: pl.DataFrame, stays: pl.Series, named: pl.Series
-) -> Transition:
-    """Decide from the items at Meta (`id`, `group_hash`) and those of the source (`id`, `_group_hash`).
-
-    `stays` are ids that are not in the source and yet don't leave, `named` all values of previous_id.
-    """
-    found = scenario(declared, held.get_column("group_hash"), wanted.get_column("_group_hash"))
-    return transition_of(found, [(held, wanted)], stays, named)
-
-
 def transition_of(
     found: VariantScenario, pieces: Iterable[tuple[pl.DataFrame, pl.DataFrame]], stays: pl.Series, named: pl.Series
 ) -> Transition:
-    """Decide on a known scenario, with `held` and `wanted` in pieces of which each has all rows of its ids."""
+    """Decide on a known scenario, from ids at Meta and those of the source, the latter with `_group_hash`.
+
+    They come in pieces of which each has all rows of its ids. `stays` are ids that are not in the source and yet don't
+    leave, `named` all values of previous_id.
+    """
     new = gone = 0
     samples: list[str] = []
     for held, wanted in pieces:

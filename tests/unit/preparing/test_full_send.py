@@ -310,3 +310,17 @@ def test_large_files_do_not_depend_on_threads_or_blocks(tmp_path: Path) -> None:
         small = replace(each, part=replace(each.part, bytes=10**12))
         assert pl.concat(small.blocks()).equals(each.rows.collect())
         assert each.table.collect().height < LARGE or len(list(small.blocks())) > 40
+
+
+def test_what_is_kept_has_the_earlier_row_of_what_was_refused(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.offer(products(3, title="Old"))
+    world.refresh()
+    world.send_full()
+    world.offer(products(3, title="New"))
+    world.refresh()
+    world.meta.refuse = {"00001"}
+    world.send_full()
+    found = kept(world.store, world.partitions[0].payload)
+    rows = pl.concat(texts(world.store, found, found.ids().collect()), how="diagonal").sort("id")
+    assert rows.select("id", "title").collect().rows() == [("00000", "New"), ("00001", "Old"), ("00002", "New")]

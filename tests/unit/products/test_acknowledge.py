@@ -162,26 +162,6 @@ def test_messages_are_grouped_largest_first_and_bounded() -> None:
     assert groups[0].sample_ids == ("0", "20", "40")
 
 
-def test_the_next_payload_keeps_the_earlier_row_of_what_was_refused() -> None:
-    rows = sent("a", "b", "c")
-    earlier = pl.DataFrame(
-        {
-            "id": ["b", "gone", "kept"],
-            "title": ["old b", "old", "old kept"],
-            "_group_hash": [None] * 3,
-            "_static_hash": [5] * 3,
-        },
-        schema_overrides={"_group_hash": pl.UInt64, "_static_hash": pl.UInt64},
-    )
-    found = acknowledge.next_payload(earlier, [rows.filter(pl.col("id") != "b")], pl.DataFrame({"id": ["gone"]}))
-    assert found.select("id", "title").rows() == [
-        ("a", "Title a"),
-        ("b", "old b"),
-        ("c", "Title c"),
-        ("kept", "old kept"),
-    ]
-
-
 @pytest.mark.parametrize(
     ("read", "verdict"),
     [

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from controller.api.v1alpha1.items import VariantScenario
-from controller.products.variants import Transition, transition
+from controller.products.variants import Transition, scenario, transition_of
 
 AUTO = VariantScenario.AUTO
 BEFORE: dict[str, int | None] = {"10024": None, "10025": None, "20000": None}
@@ -23,13 +23,9 @@ def judged(
     named: tuple[str, ...] = (),
 ) -> Transition:
     text = pl.String
-    return transition(
-        declared,
-        table(held, "group_hash"),
-        table(wanted, "_group_hash"),
-        pl.Series(stays, dtype=text),
-        pl.Series(named, dtype=text),
-    )
+    here, there = table(held, "group_hash"), table(wanted, "_group_hash")
+    found = scenario(declared, here.get_column("group_hash"), there.get_column("_group_hash"))
+    return transition_of(found, [(here, there)], pl.Series(stays, dtype=text), pl.Series(named, dtype=text))
 
 
 def test_items_without_variants_stay_so() -> None:
