@@ -2,9 +2,10 @@
 
     python -m controller [run] [flags]              the operator
     python -m controller prepare REQUEST RESULT     one step of reading or encoding, in a process of its own
+    python -m controller prepare-server             the process that the operator's steps are forked from
 
-The two share nothing but this file, and each imports only its own half: the operator refuses the data stack before it
-imports anything else, and a step starts without Kubernetes.
+Operator and steps share nothing but this file, and each imports only its own half: the operator refuses the data stack
+before it imports anything else, and a step starts without Kubernetes.
 """
 
 import gc
@@ -22,6 +23,7 @@ EXIT_WRONG_FLAG = 2
 GARBAGE_OBJECTS = 100_000
 """A step makes many objects that stay; looking through them for cycles after every 700 finds nothing."""
 PREPARE = "prepare"
+PREPARE_SERVER = "prepare-server"
 NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 """A step uses none, and looking for some means reading the description of every installed package."""
 RUN = "run"
@@ -30,12 +32,12 @@ RUN = "run"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == [PREPARE]:
+    if given[:1] in ([PREPARE], [PREPARE_SERVER]):
         os.environ.setdefault(NO_PLUGINS, "1")
         gc.set_threshold(GARBAGE_OBJECTS)
-        from controller.preparing.entry import main as prepare
+        from controller.preparing import entry
 
-        return prepare(given[1:])
+        return entry.main(given[1:]) if given[0] == PREPARE else entry.serve()
     return _operate(given[1:] if given[:1] == [RUN] else given)
 
 
@@ -138,6 +140,7 @@ async def compose(parts: "Parts") -> "Composed":
     try:
         operator = await wiring.build(context)
     except BaseException:
+        await preparing.close()
         await graphs.close()
         raise
 
@@ -145,6 +148,7 @@ async def compose(parts: "Parts") -> "Composed":
         try:
             await operator.close()
         finally:
+            await preparing.close()
             await graphs.close()
 
     return Composed(operator.engine, lambda: wiring.start(operator), close)

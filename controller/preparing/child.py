@@ -1,4 +1,4 @@
-"""Starts a step as a process of its own, limits it and sees it to its end.
+"""Runs a step as a process of its own, limits it and sees it to its end.
 
 An out-of-memory, a crash or a hang in there is a failed step with a reason, never a dead operator. Memory is limited
 by watching: the proportional set size of the process tree, because an address-space limit counts what Polars only
@@ -26,12 +26,12 @@ from pydantic import ValidationError
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import RESULTS, Request, Result, SourceCredentials
 from controller.preparing.failures import unless_failed
+from controller.preparing.forking import ForkServer, ServerGoneError, Step
 from controller.preparing.lifetime import PARENT_VARIABLE
 
-COMMAND = (sys.executable, "-m", "controller", "prepare")
+COMMAND = (sys.executable, "-m", "controller", "prepare-server")
 WATCH_SECONDS = 0.25
 """A step can outgrow its limit by what it allocates between two looks; a look costs about a millisecond."""
-STDERR_BYTES_MAX = 8_192
 KEPT_VARIABLES = (
     "PATH",
     "HOME",
@@ -45,6 +45,8 @@ KEPT_VARIABLES = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 )
+FIXED_VARIABLES = {"OPENBLAS_NUM_THREADS": "1"}
+"""numpy would start threads when it is loaded, and a fork has none of them. Nothing here is linear algebra."""
 ALLOCATION_FAILED = "memory allocation of"
 """What Rust's allocator says before it ends the process."""
 _log = logging.getLogger(__name__)
@@ -54,7 +56,8 @@ _log = logging.getLogger(__name__)
 class Ended:
     """How the child ended."""
 
-    code: int
+    code: int | None
+    """None: with the process that started it."""
     stopped_for: str | None
     """PreparingDeadline or PreparingOutOfMemory where we ended it."""
     peak_bytes: int
@@ -62,7 +65,7 @@ class Ended:
 
 
 class ChildPreparing:
-    """Implements `Preparing`: one process per step."""
+    """Implements `Preparing`: one process per step, forked from one that has the data stack loaded."""
 
     def __init__(
         self,
@@ -79,17 +82,17 @@ class ChildPreparing:
         """
         self._memory_bytes_max = memory_bytes_max
         self._deadline = deadline
-        self._command = tuple(command)
         self._directory = directory
-        self._threads = threads
-        self._environment = dict(environment or {})
+        self._server = ForkServer(command, _environment(threads, environment or {}))
 
     async def run(self, request: Request, credentials: SourceCredentials | None = None) -> Result:
         secret = (credentials or SourceCredentials()).model_dump_json().encode()
         scratch = await asyncio.to_thread(_Scratch, request, self._directory)
         try:
-            ended = await self._child([*self._command, *scratch.arguments], secret)
+            ended = await self._followed(await self._server.start(scratch.arguments, secret))
             content = await asyncio.to_thread(scratch.result)
+        except ServerGoneError:
+            raise _failed("no process can be started for it; the operator's log says why") from None
         finally:
             scratch.remove()
         result = unless_failed(_result(ended, content, self._memory_bytes_max, self._deadline))
@@ -98,49 +101,40 @@ class ChildPreparing:
         _log.debug("step done", extra={"step": request.step, "peak_bytes": ended.peak_bytes})
         return result
 
-    async def _child(self, command: Sequence[str], stdin: bytes) -> Ended:
-        environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-        environment |= self._environment | {"POLARS_MAX_THREADS": str(self._threads), PARENT_VARIABLE: str(os.getpid())}
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )
-        watch = _Watch(process.pid, self._memory_bytes_max)
-        return await self._followed(process, stdin, watch)
+    async def open(self) -> None:
+        """Load the data stack now instead of with the first step."""
+        await self._server.open()
 
-    async def _followed(self, process: asyncio.subprocess.Process, stdin: bytes, watch: "_Watch") -> Ended:
-        """See the child to its end. Whatever happens here, it is gone with all of its session afterwards."""
-        reading = asyncio.ensure_future(_tail(process.stderr))
+    async def close(self) -> None:
+        """End all steps that still run, and the process that starts them."""
+        await self._server.close()
+
+    async def _followed(self, step: Step) -> Ended:
+        """See a step to its end. Whatever happens here, it is gone with all of its session afterwards."""
         stopped_for: str | None = None
+        watch = None
         try:
             async with asyncio.timeout(self._deadline.total_seconds()):
-                await _feed(process, stdin)
-                stopped_for = await self._watched(process, watch)
+                pid = await asyncio.shield(step.pid)
+                watch = _Watch(pid, self._memory_bytes_max) if pid is not None else None
+                stopped_for = await self._watched(step, watch)
         except TimeoutError:
             stopped_for = "PreparingDeadline"
         finally:
-            if stopped_for is not None or process.returncode is None:
-                _kill(process.pid)
-            code = await process.wait()
-            last_words = await reading
-        return Ended(code, stopped_for, watch.peak_bytes, last_words)
+            if not step.ended.done():
+                step.end()
+            code = await step.ended
+            last_words = await step.last_words
+        return Ended(code, stopped_for, watch.peak_bytes if watch is not None else 0, last_words)
 
-    async def _watched(self, process: asyncio.subprocess.Process, watch: "_Watch") -> str | None:
-        """Return when the child ended by itself (None) or outgrew its memory."""
-        ending = asyncio.ensure_future(process.wait())
-        try:
-            while True:
-                done, _ = await asyncio.wait({ending}, timeout=WATCH_SECONDS)
-                if done:
-                    return None
-                if await asyncio.to_thread(watch.exceeded):
-                    return "PreparingOutOfMemory"
-        finally:
-            ending.cancel()
+    async def _watched(self, step: Step, watch: "_Watch | None") -> str | None:
+        """Return when the step ended by itself (None) or outgrew its memory."""
+        while True:
+            done, _ = await asyncio.wait({step.ended}, timeout=WATCH_SECONDS)
+            if done:
+                return None
+            if watch is not None and await asyncio.to_thread(watch.exceeded):
+                return "PreparingOutOfMemory"
 
 
 class _Scratch:
@@ -190,6 +184,12 @@ def pss_bytes(pid: int) -> int:
     return total
 
 
+def _environment(threads: int, more: Mapping[str, str]) -> dict[str, str]:
+    """What a step sees of the operator's environment, which may hold secrets."""
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    return kept | FIXED_VARIABLES | {"POLARS_MAX_THREADS": str(threads), PARENT_VARIABLE: str(os.getpid()), **more}
+
+
 def _result(ended: Ended, content: bytes | None, memory_bytes_max: int, deadline: timedelta) -> Result:
     if ended.stopped_for == "PreparingDeadline":
         raise _stopped(ended, f"the step took longer than {deadline.total_seconds():.0f} s and was ended")
@@ -205,6 +205,8 @@ def _result(ended: Ended, content: bytes | None, memory_bytes_max: int, deadline
         _log.error("step failed: %s", ended.stderr)
     if ALLOCATION_FAILED in ended.stderr:
         raise Fault("PreparingOutOfMemory", Disposition.RETRY, "the machine has no memory left for the step")
+    if ended.code is None:
+        raise _failed("the process that starts steps ended, and the step with it")
     if ended.code < 0:
         name = signal.Signals(-ended.code).name
         raise _failed(f"the step was ended from outside by {name}")
@@ -217,26 +219,3 @@ def _stopped(ended: Ended, message: str) -> Fault:
 
 def _failed(message: str) -> Fault:
     return Fault("PreparingFailed", Disposition.RETRY, message)
-
-
-async def _feed(process: asyncio.subprocess.Process, content: bytes) -> None:
-    """Write the credentials; a child that ended before reading them says why by its exit."""
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        process.stdin.write(content)
-        await process.stdin.drain()
-    process.stdin.close()
-
-
-async def _tail(stream: asyncio.StreamReader | None) -> str:
-    """Read to the end, keep the last bytes."""
-    assert stream is not None
-    kept = b""
-    while piece := await stream.read(STDERR_BYTES_MAX):
-        kept = (kept + piece)[-STDERR_BYTES_MAX:]
-    return kept.decode("utf-8", errors="replace").strip()
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)

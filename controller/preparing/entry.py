@@ -36,13 +36,11 @@ from controller.ports.preparing import (
     VerifyRequest,
     read_request,
 )
-from controller.preparing import failures, lifetime
+from controller.preparing import failures, fork_server, lifetime
 from controller.preparing.context import Context, OpenHTTP, over_the_network
+from controller.preparing.fork_server import EXIT_DEFECT, EXIT_ORPHAN, EXIT_USAGE
 from controller.stores.opening import CACHE_VARIABLE, open_store
 
-EXIT_USAGE = 2
-EXIT_DEFECT = 3
-EXIT_ORPHAN = 4
 _log = logging.getLogger(__name__)
 
 
@@ -93,6 +91,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if parent is not None and not lifetime.bind_to_parent(int(parent)):
         return EXIT_ORPHAN
     return answer(argv, sys.stdin.buffer)
+
+
+def serve() -> int:
+    """Load what the common steps need, then fork a step for whoever asks on the socket that is standard input."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    return fork_server.main(_loaded)
+
+
+def _loaded() -> fork_server.Step:
+    from controller.preparing import acknowledging, encoding, refresh  # noqa: F401 - steps find them loaded
+
+    def step(arguments: Sequence[str]) -> int:
+        with open(0, "rb", closefd=False) as stdin:
+            return answer(arguments, stdin)
+
+    return step
 
 
 def answer(argv: Sequence[str] | None, stdin: BinaryIO) -> int:

@@ -1,6 +1,6 @@
 """`python -m hack.bench [--full] [--items N …]`: ratios against named peers, and build/bench.json.
 
-Every row is a whole process, started as in production, its outputs written. Ours and the peers take turns within one
+Every row is a whole process, started as by the operator, its outputs written. Ours and the peers take turns within one
 run, because machines drift; a ratio is the median of the rounds. What ours finds is compared with what the generator
 changed, and what the peers find as well. Ratios are what counts, seconds are this machine's. Processor time stands
 beside them: on a machine that others use it is the steadier measure.
@@ -23,6 +23,7 @@ from controller.ports.preparing import Method
 from hack.bench import anchors, data, overlays
 from hack.bench.data import Truth
 from hack.bench.measure import Measured, run
+from hack.bench.starting import Alone, Forked, Start
 from hack.bench.steps import Bench
 
 ROOT = Path(__file__).parents[2]
@@ -114,12 +115,12 @@ class Table:
         )
 
 
-def measure(items: int, directory: Path, rounds: int) -> list[Row]:
+def measure(items: int, directory: Path, rounds: int, start: Start) -> list[Row]:
     print(f"── two exports of {items:,} items, {data.BYTES_PER_ROW} bytes a row", flush=True)
     first, later, truth = data.prepare(directory, items)
     peers = Peers(directory, truth)
     table = Table(items)
-    bench = Bench(directory)
+    bench = Bench(directory, start)
     csv_diff = peers.csv_diff(first, later)
     loaded = bench.refresh(first)
     table.add("first load", [loaded], "cat", [peers.cat(first)])
@@ -134,7 +135,7 @@ def measure(items: int, directory: Path, rounds: int) -> list[Row]:
     table.add("acknowledge, all", [bench.acknowledge(Method.REPLACE_FEED, encoded)], "ISA-L, as above", [limit])
     _incremental(bench, peers, table, (first, later), truth, rounds, csv_diff)
     shutil.rmtree(directory / "store")
-    _overlaid(items, first, table)
+    _overlaid(items, first, table, start)
     for path in (*directory.glob("*.csv"), *directory.glob("*.parquet")):
         path.unlink()
     return table.rows
@@ -160,16 +161,19 @@ def _incremental(
         "Polars, both files by hash": lambda: peers.run("polars_hash", first, later),
         "cat": lambda: peers.cat(later),
     }
-    looks, stages = [], []
+    looks, stages, alone = [], [], []
     theirs: dict[str, list[Measured]] = {name: [] for name in turns}
     for _ in range(rounds):
         looks.append(bench.quiet_look(first))
         stages.append(bench.changes(later, truth))
+        with bench.started(Alone(bench.directory)):
+            alone.append(bench.changes(later, truth))
         for name, turn in turns.items():
             theirs[name].append(turn())
     ours = [read + written for read, written in stages]
     for name, measured in theirs.items():
         table.add("refresh and batches", ours, name, measured)
+    table.add("· as programs", [read + written for read, written in alone], "as above, forked", ours)
     if _script_fits(truth.rows):
         script = peers.run("sdk_script", first, later)
         table.add("refresh and batches", ours[-1:], "csv.DictReader, dict, SDK", [script])
@@ -179,12 +183,12 @@ def _incremental(
     table.add("acknowledge, batches", [bench.acknowledge_changes()], "cat", theirs["cat"][-1:])
 
 
-def _overlaid(items: int, export: Path, table: Table) -> None:
+def _overlaid(items: int, export: Path, table: Table, start: Start) -> None:
     """Change stock by an overlay, against reading everything."""
     directory = export.parent / "overlays"
     directory.mkdir()
     (directory / export.name).hardlink_to(export)
-    full, changes = overlays.measure(items, directory, 1, directory / export.name)
+    full, changes = overlays.measure(items, directory, 1, start, directory / export.name)
     table.add("overlay and batches", changes, "the full refresh", [full])
     shutil.rmtree(directory)
 
@@ -196,13 +200,13 @@ def _script_fits(items: int) -> bool:
     return False
 
 
-def measure_xml(items: int, directory: Path, rounds: int) -> list[Row]:
+def measure_xml(items: int, directory: Path, rounds: int, start: Start) -> list[Row]:
     print(f"── the same as RSS, {items:,} items", flush=True)
     directory.mkdir()
     first, later, truth = data.prepare(directory, items, ".xml")
     peers = Peers(directory, truth)
     table = Table(items)
-    bench = Bench(directory)
+    bench = Bench(directory, start)
     values = "lxml iterparse, values"
     table.add("XML: first load", [bench.refresh(first)], values, [peers.run("lxml_values", first, checked=False)])
     encoded, _ = bench.encode(Method.REPLACE_FEED)
@@ -251,10 +255,11 @@ def main() -> int:
             if free < items * BYTES_PER_ITEM_ON_DISK:
                 needed = items * BYTES_PER_ITEM_ON_DISK >> 30
                 sys.exit(f"{items:,} items need {needed} GiB of disk, {free >> 30} are free")
-            rows += measure(items, Path(directory), options.rounds)
-            if items == min(sizes):
-                fewer = min(items, XML_ITEMS_MAX), min(options.rounds, DOCUMENT_ROUNDS)
-                rows += measure_xml(fewer[0], Path(directory, "xml"), fewer[1])
+            with Forked(Path(directory)) as start:
+                rows += measure(items, Path(directory), options.rounds, start)
+                if items == min(sizes):
+                    fewer = min(items, XML_ITEMS_MAX), min(options.rounds, DOCUMENT_ROUNDS)
+                    rows += measure_xml(fewer[0], Path(directory, "xml"), fewer[1], start)
     tell_growth(rows)
     (build / "bench.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     print(f"── {build / 'bench.json'}")

@@ -38,7 +38,7 @@ def run(command: list[str], *, log: Path) -> Measured:
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         while (code := process.poll()) is None:
-            peak = max(peak, _pss(process.pid))
+            peak = max(peak, tree_pss_bytes(process.pid))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=SAMPLE_SECONDS)
     seconds = time.monotonic() - began
@@ -49,7 +49,8 @@ def run(command: list[str], *, log: Path) -> Measured:
     return Measured(seconds, peak, used)
 
 
-def _pss(pid: int) -> int:
+def tree_pss_bytes(pid: int) -> int:
+    """Return 0 where a process of the tree ends meanwhile."""
     try:
         parent = psutil.Process(pid)
         tree = [parent, *parent.children(recursive=True)]

@@ -16,6 +16,7 @@ from controller.api.v1alpha1.items import ColumnMapping, ItemsEntry, Overlay, So
 from controller.ports import preparing as documents
 from hack.bench import data
 from hack.bench.measure import Measured
+from hack.bench.starting import Forked, Start
 from hack.bench.steps import Bench
 
 CHANGED = 0.02
@@ -86,14 +87,16 @@ class OverlayBench(Bench):
         return measured
 
 
-def measure(items: int, directory: Path, rounds: int, export: Path | None = None) -> tuple[Measured, list[Measured]]:
+def measure(
+    items: int, directory: Path, rounds: int, start: Start, export: Path | None = None
+) -> tuple[Measured, list[Measured]]:
     """Return what a full refresh costs, and what each change of the overlay. `export`, if there is one, lies here."""
     if export is None:
         export = directory / f"{items}-export.csv"
         data.write(export, items)
     overlay = directory / "stock.csv"
     write(overlay, items)
-    bench = OverlayBench(directory)
+    bench = OverlayBench(directory, start)
     full = bench.load(export, overlay)
     encoded, _ = bench.encode(documents.Method.REPLACE_FEED)
     bench.acknowledge(documents.Method.REPLACE_FEED, encoded)
@@ -113,8 +116,11 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--directory", type=Path, help="where the files go; they are removed")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.directory, prefix="bench-") as directory:
-        full, changes = measure(options.items, Path(directory), ROUNDS)
+    with (
+        tempfile.TemporaryDirectory(dir=options.directory, prefix="bench-") as directory,
+        Forked(Path(directory)) as start,
+    ):
+        full, changes = measure(options.items, Path(directory), ROUNDS, start)
     for name, each in (("full refresh", full), *(("overlay changed", change) for change in changes)):
         ratio, megabytes = each.cpu_seconds / full.cpu_seconds, each.peak_pss_bytes >> 20
         print(f"{name:16} {each.cpu_seconds:>7.2f} cpu ({ratio:.2f} ×) {each.seconds:>7.2f} s {megabytes:>6} MiB")

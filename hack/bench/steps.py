@@ -1,6 +1,7 @@
-"""The product's own steps as whole processes, exactly as the operator starts them: `python -m controller prepare`."""
+"""The product's own steps as whole processes, from the request to the result."""
 
-import sys
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from controller.api.v1alpha1.items import ItemsEntry, Source, VolumeSource
 from controller.ports import preparing as documents
 from controller.stores.local import LocalStore
 from hack.bench.data import Truth
-from hack.bench.measure import Measured, run
+from hack.bench.measure import Measured
+from hack.bench.starting import Start
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 GUARD = documents.GuardPolicy(
@@ -19,8 +21,9 @@ GUARD = documents.GuardPolicy(
 class Bench:
     """One store and one catalog with a single partition."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, start: Start) -> None:
         self.directory = directory
+        self.start = start
         self.sequence = 0
         self.store = LocalStore(self.directory / "store")
         self.store.claim_identity("bench")
@@ -30,13 +33,17 @@ class Bench:
         self._last: documents.RefreshHead | None = None
         self._changed: documents.EncodeResult | None = None
 
+    @contextlib.contextmanager
+    def started(self, start: Start) -> Iterator[None]:
+        """Start steps in another way for a while."""
+        usual, self.start = self.start, start
+        try:
+            yield
+        finally:
+            self.start = usual
+
     def _step(self, name: str, request: documents.Request) -> tuple[documents.Result, Measured]:
-        question = self.directory / f"{name}-request.json"
-        answer = self.directory / f"{name}-result.json"
-        question.write_bytes(documents.REQUESTS.dump_json(request))
-        command = [sys.executable, "-m", "controller", "prepare", str(question), str(answer)]
-        measured = run(command, log=self.directory / f"{name}.log")
-        result = documents.RESULTS.validate_json(answer.read_bytes())
+        result, measured = self.start(name, request)
         if result.step == "Failed":
             raise RuntimeError(f"{name}: {result.reason}: {result.message}")
         return result, measured

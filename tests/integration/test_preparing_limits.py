@@ -18,11 +18,10 @@ import pytest
 
 from controller.faults import Disposition, Fault
 from controller.ports.preparing import Method, RefreshRequest, RefreshResult, SourceCredentials
-from controller.preparing.child import ChildPreparing
+from controller.preparing.child import COMMAND, ChildPreparing
 from controller.stores.local import LocalStore
 from tests.unit.preparing.world import World, as_csv, items_entry, product, products
 
-COMMAND = (sys.executable, "-m", "controller.preparing.entry")
 PATIENCE_SECONDS = 30.0
 PARENT = """
 import asyncio, sys
@@ -31,14 +30,28 @@ from pathlib import Path
 from controller.ports.preparing import REQUESTS
 from controller.preparing.child import ChildPreparing
 request = REQUESTS.validate_json(Path(sys.argv[1]).read_bytes())
-command = (sys.executable, "-m", "controller.preparing.entry")
-preparing = ChildPreparing(memory_bytes_max=1 << 30, deadline=timedelta(minutes=5), command=command)
+preparing = ChildPreparing(memory_bytes_max=1 << 30, deadline=timedelta(minutes=5))
 asyncio.run(preparing.run(request))
 """
 
 
-def preparing(*, memory_mib: int = 2_048, deadline: float = 60, command: tuple[str, ...] = COMMAND) -> ChildPreparing:
-    return ChildPreparing(memory_bytes_max=memory_mib << 20, deadline=timedelta(seconds=deadline), command=command)
+Preparing = Callable[..., ChildPreparing]
+
+
+@pytest.fixture
+async def preparing() -> AsyncIterator[Preparing]:
+    """Make what runs steps; all that it started is gone at the end."""
+    made: list[ChildPreparing] = []
+
+    def make(*, memory_mib: int = 2_048, deadline: float = 60, command: tuple[str, ...] = COMMAND) -> ChildPreparing:
+        limit = timedelta(seconds=deadline)
+        made.append(ChildPreparing(memory_bytes_max=memory_mib << 20, deadline=limit, command=command))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+    assert not servers()
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -92,11 +105,21 @@ async def running(step: ChildPreparing, request: RefreshRequest) -> AsyncIterato
             await task
 
 
+def servers() -> list[psutil.Process]:
+    return [each for each in psutil.Process().children() if "prepare-server" in each.cmdline()]
+
+
 def children() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children() if "controller.preparing.entry" in each.cmdline()]
+    """Return the steps that run."""
+    return [step for server in servers() for step in server.children()]
 
 
-async def test_a_step_runs_in_a_process_of_its_own(world: World) -> None:
+def gone(process: psutil.Process) -> bool:
+    """Tell whether a process ended; nobody may have asked how, where its parent is gone as well."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+async def test_a_step_runs_in_a_process_of_its_own(world: World, preparing: Preparing) -> None:
     world.offer(products(10))
     result = await preparing().run(world.refresh_request())
     assert isinstance(result, RefreshResult)
@@ -104,7 +127,9 @@ async def test_a_step_runs_in_a_process_of_its_own(world: World) -> None:
     assert "polars" not in _modules_of_a_process_that_only_starts_children()
 
 
-async def test_killed_from_outside(world: World, silent_server: tuple[str, threading.Event]) -> None:
+async def test_killed_from_outside(
+    world: World, preparing: Preparing, silent_server: tuple[str, threading.Event]
+) -> None:
     url, asked = silent_server
     async with running(preparing(), hanging(world, url)) as task:
         await until(asked.is_set)
@@ -120,7 +145,7 @@ async def test_killed_from_outside(world: World, silent_server: tuple[str, threa
     assert not children()
 
 
-async def test_a_starved_step_leaves_the_store_as_it_was(world: World) -> None:
+async def test_a_starved_step_leaves_the_store_as_it_was(world: World, preparing: Preparing) -> None:
     world.offer(products(100_000, description="x" * 700))
     with pytest.raises(Fault) as caught:
         await preparing(memory_mib=120).run(world.refresh_request())
@@ -132,7 +157,7 @@ async def test_a_starved_step_leaves_the_store_as_it_was(world: World) -> None:
     assert await preparing().run(world.refresh_request())
 
 
-async def test_deadline(world: World, silent_server: tuple[str, threading.Event]) -> None:
+async def test_deadline(world: World, preparing: Preparing, silent_server: tuple[str, threading.Event]) -> None:
     url, _ = silent_server
     with pytest.raises(Fault) as caught:
         await preparing(deadline=2).run(hanging(world, url))
@@ -140,7 +165,9 @@ async def test_deadline(world: World, silent_server: tuple[str, threading.Event]
     assert not children()
 
 
-async def test_a_cancelled_step_ends_its_process(world: World, silent_server: tuple[str, threading.Event]) -> None:
+async def test_a_cancelled_step_ends_its_process(
+    world: World, preparing: Preparing, silent_server: tuple[str, threading.Event]
+) -> None:
     url, asked = silent_server
     async with running(preparing(), hanging(world, url)):
         await until(asked.is_set)
@@ -157,11 +184,58 @@ async def test_a_step_dies_with_its_parent(
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, str(request))
     try:
         await until(asked.is_set)
-        (child,) = psutil.Process(parent.pid).children()
+        server, step = psutil.Process(parent.pid).children(recursive=True)
     finally:
         parent.kill()
         await parent.wait()
-    await until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    await until(lambda: gone(server) and gone(step))
+
+
+async def test_steps_die_with_the_process_that_started_them_and_the_next_step_has_another(
+    world: World, preparing: Preparing, silent_server: tuple[str, threading.Event]
+) -> None:
+    url, asked = silent_server
+    steps = preparing()
+    async with running(steps, hanging(world, url)) as task:
+        await until(asked.is_set)
+        (server,) = servers()
+        (child,) = children()
+        server.kill()
+        with pytest.raises(Fault) as caught:
+            await task
+    assert (caught.value.reason, caught.value.disposition) == ("PreparingFailed", Disposition.RETRY)
+    assert "the process that starts steps ended" in caught.value.message
+    await until(lambda: gone(child))
+    world.offer(products(5))
+    assert await steps.run(world.refresh_request())
+    assert servers() != [server]
+
+
+async def test_one_that_cannot_start_steps_is_a_failed_step_and_says_why(
+    world: World, preparing: Preparing, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps = preparing(command=(sys.executable, "-c", "raise SystemExit('no library for this machine')"))
+    with pytest.raises(Fault) as caught:
+        await steps.run(world.refresh_request())
+    assert caught.value.reason == "PreparingFailed"
+    await steps.close()
+    assert "no library for this machine" in caplog.text
+
+
+async def test_steps_run_side_by_side_and_each_ends_alone(
+    world: World, preparing: Preparing, silent_server: tuple[str, threading.Event]
+) -> None:
+    url, asked = silent_server
+    steps = preparing()
+    world.offer(products(3))
+    async with running(steps, hanging(world, url)) as waiting:
+        await until(asked.is_set)
+        (hanging_step,) = children()
+        results = await asyncio.gather(*(steps.run(world.refresh_request()) for _ in range(3)))
+        assert [each.pending[0].creations for each in results if isinstance(each, RefreshResult)] == [3, 3, 3]
+        assert children() == [hanging_step]
+        assert len(servers()) == 1
+        assert not waiting.done()
 
 
 @pytest.fixture
@@ -178,7 +252,7 @@ def small_disk(tmp_path: Path) -> Iterator[LocalStore]:
     subprocess.run(["umount", str(mount)], check=True)
 
 
-async def test_a_disk_too_small_for_the_source(world: World, small_disk: LocalStore) -> None:
+async def test_a_disk_too_small_for_the_source(world: World, preparing: Preparing, small_disk: LocalStore) -> None:
     world.offer(gzip.compress(_incompressible()))  # a plain file would be read where it is
     with pytest.raises(Fault) as caught:
         await preparing().run(world.refresh_request(store=small_disk.url))
@@ -187,7 +261,7 @@ async def test_a_disk_too_small_for_the_source(world: World, small_disk: LocalSt
     assert small_disk.keys("") == ()
 
 
-async def test_a_disk_that_fills_up_later(world: World, small_disk: LocalStore) -> None:
+async def test_a_disk_that_fills_up_later(world: World, preparing: Preparing, small_disk: LocalStore) -> None:
     world.store = small_disk
     world.offer(products(2_000))
     world.refresh()
@@ -204,7 +278,7 @@ async def test_a_disk_that_fills_up_later(world: World, small_disk: LocalStore) 
     assert world.send_full()[0].plan.create == 2_000
 
 
-async def test_a_file_size_limit_is_a_full_store(world: World) -> None:
+async def test_a_file_size_limit_is_a_full_store(world: World, preparing: Preparing) -> None:
     world.offer(_incompressible())
     command = ("/bin/sh", "-c", 'ulimit -f 128; exec "$@"', "sh", *COMMAND)
     with pytest.raises(Fault) as caught:
@@ -214,7 +288,7 @@ async def test_a_file_size_limit_is_a_full_store(world: World) -> None:
 
 
 async def test_secrets_stay_out_of_the_log_and_the_command_line(
-    world: World, silent_server: tuple[str, threading.Event], caplog: pytest.LogCaptureFixture
+    world: World, preparing: Preparing, silent_server: tuple[str, threading.Event], caplog: pytest.LogCaptureFixture
 ) -> None:
     url, asked = silent_server
     secret = "s3cr3t-token"
