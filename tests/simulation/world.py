@@ -30,6 +30,7 @@ from hack.emulator.switches import Switches
 from hack.emulator.transport import EmulatorTransport
 from hack.emulator.world import TEST_BUSINESS, TEST_TOKEN
 from tests.kubernetes_memory import Faults, Incarnation, MemoryApiServer, MemoryTransport
+from tests.random_catalogs import held
 from tests.simulation.process import Lease, Process, Surroundings
 from tests.simulation.shop import Shop, Witness
 from tests.virtual_time import SimulatedClock
@@ -209,12 +210,7 @@ class World:
 
     def items_at_meta(self) -> dict[str, dict[str, str]]:
         """Item id → its fields in the names of feeds."""
-        items = self.emulator.world.items
-        return {
-            item.rid: dict(items.decode(item.layout, item.row))
-            for catalog in self.emulator.world.catalogs
-            for item in items.page(catalog, None, after=0, limit=100_000)
-        }
+        return held(self.emulator)
 
 
 def void(_: object) -> None:
