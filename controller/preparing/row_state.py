@@ -17,6 +17,7 @@ from controller.api.v1alpha1.items import ItemsEntry
 from controller.ports.preparing import PartitionDesired, RefreshHead, RefreshRequest
 from controller.preparing.arrays import Stored, prints_key, read_prints, write_prints, write_stored
 from controller.preparing.context import Context
+from controller.preparing.line_hashes import hash_lines
 from controller.preparing.manifests import (
     BaseTable,
     Part,
@@ -83,9 +84,10 @@ def raw_hashes(spooled: Whole, splitter: Splitter, lines: pl.Series, rows: int, 
 
     `rows`: number of rows that the source has. `torn`: some could not be read.
     """
-    records = hash_records(
-        blocks(spooled.descriptor, splitter.head_bytes, spooled.size), splitter, splitter.first_line, torn=torn
-    )
+    records = hash_lines(spooled.descriptor, spooled.size, splitter, torn=torn)
+    if records is None:
+        bytes_ = blocks(spooled.descriptor, splitter.head_bytes, spooled.size)
+        records = hash_records(bytes_, splitter, splitter.first_line, torn=torn)
     starts, hashes = records.starts, records.hashes
     if splitter.numbered and (torn or starts.size != rows):
         raise UnsuitableError  # numbers mean the same record only where each is one row
