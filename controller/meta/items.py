@@ -5,6 +5,7 @@ the Graph node and prices in text for people; what leaves this module is in the 
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from urllib.parse import quote_plus
 
 from controller.faults import Disposition, Fault
@@ -12,7 +13,7 @@ from controller.meta import limits, money, problems, wire
 from controller.meta.connection import Noun, next_cursor, with_cursor
 from controller.meta.payload import JsonDocument
 from controller.meta.protocol import Answer, Request, contract_violation, json_param, node
-from controller.ports.meta import BatchAnswer, BatchStatus, Body, Bucket, ItemAtMeta, ItemPage
+from controller.ports.meta import BatchAnswer, BatchStatus, Body, Bucket, ItemAtMeta, ItemPage, Localization
 
 _TEXT_FIELDS = """
 name description availability condition url image_url brand retailer_product_group_id category fb_product_category
@@ -24,6 +25,9 @@ rich_text_description origin_country ordering_index
 TEXT_FIELDS = tuple(_TEXT_FIELDS.split())
 """Node fields that are text or numbers and compare as they are."""
 _FEED_NAMES = {name: problems.feed_name(name) for name in TEXT_FIELDS}
+_NODE_NAMES = {feed_name: name for name, feed_name in _FEED_NAMES.items()}
+_FEED_FORMS = ("status", "sale_price_effective_date", "additional_image_link")
+"""Fields that the node has in another form than feeds; overrides may show either."""
 PRICE_FIELDS = ("price", "sale_price")
 IMAGES_FIELD = "additional_image_urls"
 OTHER_FIELDS = (
@@ -33,6 +37,7 @@ OTHER_FIELDS = (
     "currency",
 )
 NODE_FIELDS = ",".join(("id", "retailer_id", *TEXT_FIELDS, *PRICE_FIELDS, IMAGES_FIELD, *OTHER_FIELDS))
+IDENTITY_FIELDS = "id,retailer_id"
 
 _STATUS_OF_VISIBILITY = {"published": "active", "staging": "archived"}
 """Meta: catalog field reference, `status` is the newer name of `visibility`."""
@@ -54,6 +59,18 @@ def build_batch(catalog_id: str, document: JsonDocument) -> Request:
     )
 
 
+def build_localized_batch(catalog_id: str, document: JsonDocument) -> Request:
+    return Request(
+        operation="localized_items_batch",
+        title=f"send a batch of values per language or country to catalog {catalog_id}",
+        method="POST",
+        path=node(catalog_id, "localized_items_batch"),
+        payload=document,
+        catalog_id=catalog_id,
+        bucket=Bucket.BATCH,
+    )
+
+
 def build_read_batch(catalog_id: str, handle: str) -> Request:
     return Request(
         operation="check_batch_request_status",
@@ -65,13 +82,24 @@ def build_read_batch(catalog_id: str, handle: str) -> Request:
     )
 
 
-def build_read_items(catalog_id: str, ids: tuple[str, ...]) -> Request:
+def build_read_items(catalog_id: str, ids: tuple[str, ...], fields: str = NODE_FIELDS) -> Request:
     return Request(
         operation="read_items",
         title=f"look items up in catalog {catalog_id}",
         method="GET",
         path=node(catalog_id, "products"),
-        params=(("fields", NODE_FIELDS), ("limit", str(limits.ITEM_PAGE_ROWS)), ("filter", filter_ids(ids))),
+        params=(("fields", fields), ("limit", str(limits.ITEM_PAGE_ROWS)), ("filter", filter_ids(ids))),
+        catalog_id=catalog_id,
+    )
+
+
+def build_read_override(catalog_id: str, meta_id: str, localization: Localization) -> Request:
+    return Request(
+        operation="read_overrides",
+        title=f"read the values of item {meta_id} for {localization.value}",
+        method="GET",
+        path=node(meta_id, "override_details"),
+        params=(("type", localization.type), ("keys", json_param([localization.value]))),
         catalog_id=catalog_id,
     )
 
@@ -181,13 +209,53 @@ def comparable_fields(row: Mapping[str, wire.Json]) -> dict[str, str]:
     return fields
 
 
+def override_fields(
+    details: tuple[wire.OverrideDetails, ...], localization: Localization
+) -> tuple[tuple[str, str], ...]:
+    """Read the values of one localization.
+
+    Meta documents no form of them: names of the node and of feeds are taken, and what has another form stays out.
+    """
+    fields: dict[str, str] = {}
+    for each in details:
+        if not each.is_for(localization.type, localization.value):
+            continue
+        fields |= comparable_fields({_NODE_NAMES.get(name, name): value for name, value in each.values.items()})
+        fields |= {name: text for name in _FEED_FORMS if (text := _text(each.values.get(name))) is not None}
+    return tuple(sorted(fields.items()))
+
+
 class Items(Noun):
     """Change items by batch and read them."""
 
     __slots__ = ()
 
     async def send_batch(self, catalog_id: str, body: Body) -> BatchAnswer:
-        request = build_batch(catalog_id, JsonDocument(body))
+        return await self._send(build_batch(catalog_id, JsonDocument(body)), body)
+
+    async def send_localized_batch(self, catalog_id: str, body: Body) -> BatchAnswer:
+        return await self._send(build_localized_batch(catalog_id, JsonDocument(body)), body)
+
+    async def read_batch(self, catalog_id: str, handle: str) -> BatchStatus:
+        return read_batch_status(await self._perform(build_read_batch(catalog_id, handle)))
+
+    async def read_items(self, catalog_id: str, ids: tuple[str, ...]) -> tuple[ItemAtMeta, ...]:
+        """Look items up. Meta compares without case in newer versions, so other ids than asked for are dropped."""
+        return await self._look_up(catalog_id, ids, NODE_FIELDS)
+
+    async def read_overrides(
+        self, catalog_id: str, ids: tuple[str, ...], localization: Localization
+    ) -> tuple[ItemAtMeta, ...]:
+        found = await self._look_up(catalog_id, ids, IDENTITY_FIELDS)
+        return tuple([await self._read_override(catalog_id, item, localization) for item in found])
+
+    async def list_items(self, catalog_id: str, feed_id: str, after: str | None) -> ItemPage:
+        answer = await self._perform(build_list_items(catalog_id, feed_id, after))
+        page = wire.read_shape(answer, wire.Page)
+        items = tuple(read_item(answer, row) for row in wire.read_mappings(answer, page.data))
+        return ItemPage(items, next_cursor(answer, page.paging, current=after))
+
+    async def _send(self, request: Request, body: Body) -> BatchAnswer:
         if body.size_bytes > limits.BATCH_BYTES_MAX:
             raise Fault(
                 reason="PayloadTooLarge",
@@ -197,26 +265,20 @@ class Items(Noun):
             )
         return read_batch_answer(await self._perform(request))
 
-    async def read_batch(self, catalog_id: str, handle: str) -> BatchStatus:
-        return read_batch_status(await self._perform(build_read_batch(catalog_id, handle)))
-
-    async def read_items(self, catalog_id: str, ids: tuple[str, ...]) -> tuple[ItemAtMeta, ...]:
-        """Look items up. Meta compares without case in newer versions, so other ids than asked for are dropped."""
+    async def _look_up(self, catalog_id: str, ids: tuple[str, ...], fields: str) -> tuple[ItemAtMeta, ...]:
         wanted = frozenset(ids)
         found: dict[str, ItemAtMeta] = {}
         for chunk in split_ids(ids):
-            async for answer, page in self._pages(build_read_items(catalog_id, chunk)):
+            async for answer, page in self._pages(build_read_items(catalog_id, chunk, fields)):
                 for row in wire.read_mappings(answer, page.data):
                     item = read_item(answer, row)
                     if item.id in wanted:
                         found[item.id] = item
         return tuple(found.values())
 
-    async def list_items(self, catalog_id: str, feed_id: str, after: str | None) -> ItemPage:
-        answer = await self._perform(build_list_items(catalog_id, feed_id, after))
-        page = wire.read_shape(answer, wire.Page)
-        items = tuple(read_item(answer, row) for row in wire.read_mappings(answer, page.data))
-        return ItemPage(items, next_cursor(answer, page.paging, current=after))
+    async def _read_override(self, catalog_id: str, item: ItemAtMeta, localization: Localization) -> ItemAtMeta:
+        details = await self._rows(build_read_override(catalog_id, item.meta_id, localization), wire.OverrideDetails)
+        return replace(item, fields=override_fields(details, localization))
 
 
 def _text(value: wire.Json) -> str | None:

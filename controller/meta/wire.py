@@ -189,6 +189,17 @@ class BatchProgress(Shape):
     ids_of_invalid_requests: Annotated[tuple[Identity, ...], BeforeValidator(_absent_is_empty)] = ()
 
 
+class OverrideDetails(Shape):
+    """What an item holds for one language or country. Meta says of `values` only that it is an object."""
+
+    key: Text = ""
+    type: Text = ""
+    values: Annotated[dict[str, Json], BeforeValidator(lambda value: value if isinstance(value, dict) else {})] = {}
+
+    def is_for(self, kind: str, key: str) -> bool:
+        return (self.type.casefold(), self.key.casefold()) == (kind.casefold(), key.casefold())
+
+
 class TokenError(Shape):
     code: int | None = None
     subcode: int | None = None

@@ -227,6 +227,32 @@ class ItemAtMeta:
 
 
 @dataclass(frozen=True, slots=True)
+class Localization:
+    """For whom other values of an item are shown: a language, a country, or one within the other."""
+
+    language: str | None = None
+    """As Meta writes it, e.g. fr_XX."""
+    country: str | None = None
+    """ISO 3166, e.g. FR."""
+
+    def __post_init__(self) -> None:
+        if not self.language and not self.country:
+            message = "a localization names a language, a country, or both"
+            raise ValueError(message)
+
+    @property
+    def type(self) -> Literal["LANGUAGE", "COUNTRY", "LANGUAGE_AND_COUNTRY"]:
+        if self.language and self.country:
+            return "LANGUAGE_AND_COUNTRY"
+        return "LANGUAGE" if self.language else "COUNTRY"
+
+    @property
+    def value(self) -> str:
+        """The key at Meta, e.g. fr_XX, FR or fr_XX|FR (Meta: localized items batch)."""
+        return "|".join(part for part in (self.language, self.country) if part)
+
+
+@dataclass(frozen=True, slots=True)
 class ItemPage:
     items: tuple[ItemAtMeta, ...]
     after: str | None
@@ -297,10 +323,23 @@ class Graph(Protocol):
         """POST a prepared items_batch body."""
         ...
 
+    async def send_localized_batch(self, catalog_id: str, body: Body) -> BatchAnswer:
+        """POST a prepared localized_items_batch body. Its handle is read with `read_batch` as well."""
+        ...
+
     async def read_batch(self, catalog_id: str, handle: str) -> BatchStatus: ...
 
     async def read_items(self, catalog_id: str, ids: tuple[str, ...]) -> tuple[ItemAtMeta, ...]:
         """Look items up by their own ids, in as few calls as the filter allows."""
+        ...
+
+    async def read_overrides(
+        self, catalog_id: str, ids: tuple[str, ...], localization: Localization
+    ) -> tuple[ItemAtMeta, ...]:
+        """Read what items, looked up by their own ids, hold for one localization: no fields where they hold nothing.
+
+        Costs one call per item, and one per page of the look-up.
+        """
         ...
 
     async def list_items(self, catalog_id: str, feed_id: str, after: str | None) -> ItemPage:

@@ -28,6 +28,7 @@ WRITES: dict[str, Operation] = {
     "delete_feed": lambda graph: graph.delete_feed("5", "6"),
     "upload": lambda graph: graph.upload("5", "6", "a.csv.gz", make_body(b"x" * 300_000), update_only=False),
     "send_batch": lambda graph: graph.send_batch("5", make_body(b"y" * 300_000)),
+    "send_localized_batch": lambda graph: graph.send_localized_batch("5", make_body(b"y" * 300_000)),
 }
 
 

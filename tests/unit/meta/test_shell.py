@@ -190,7 +190,7 @@ FAILURES: dict[str, Answering] = {
 
 
 @pytest.mark.parametrize("name", sorted(FAILURES))
-@pytest.mark.parametrize("operation", ["read", "write", "upload", "batch", "token"])
+@pytest.mark.parametrize("operation", ["read", "write", "upload", "batch", "localized", "token"])
 async def test_no_failure_shows_a_secret(name: str, operation: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     script = Script(*[FAILURES[name]] * 4)
@@ -200,6 +200,7 @@ async def test_no_failure_shows_a_secret(name: str, operation: str, caplog: pyte
         "write": lambda: graph.create_catalog("x", "commerce"),
         "upload": lambda: graph.upload("5", "6", "a.csv.gz", make_body(b"abc"), update_only=False),
         "batch": lambda: graph.send_batch("5", make_body(b"{}")),
+        "localized": lambda: graph.send_localized_batch("5", make_body(b"{}")),
         "token": graph.inspect_token,
     }
     with pytest.raises(Fault) as caught:
