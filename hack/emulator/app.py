@@ -36,7 +36,9 @@ from hack.emulator.routing import (
 from hack.emulator.sections.catalog import (
     check_batch_request_status,
     feed_upload_errors,
+    item_overrides,
     items_batch,
+    localized_items_batch,
     product_catalog,
     product_feed,
     product_items,
@@ -47,7 +49,15 @@ from hack.emulator.switches import Switches
 from hack.emulator.wire import Request, Response, Wire, http_date
 from hack.emulator.world import TEST_USER, Catalog, Feed, Session, Token, UploadError, World
 
-SECTIONS = (check_batch_request_status, items_batch, product_catalog, product_feed, feed_upload_errors)
+SECTIONS = (
+    check_batch_request_status,
+    feed_upload_errors,
+    item_overrides,
+    items_batch,
+    localized_items_batch,
+    product_catalog,
+    product_feed,
+)
 JSON_TYPE = "application/json; charset=UTF-8"
 REPORTS = "/_reports/"
 

@@ -242,7 +242,9 @@ async def set_switches(emulator: "Emulator", _query: dict[str, str], body: jsons
 
 
 def _items(emulator: "Emulator", catalog: int, after: int, limit: int) -> Iterator[jsons.Object]:
-    for item in emulator.world.items.page(catalog, None, after=after, limit=limit):
+    rows = emulator.world.items.page(catalog, None, after=after, limit=limit)
+    overrides = emulator.world.overrides.between(rows[0].n, rows[-1].n) if rows else {}
+    for item in rows:
         yield {
             "n": item.n,
             "id": item.rid,
@@ -250,6 +252,7 @@ def _items(emulator: "Emulator", catalog: int, after: int, limit: int) -> Iterat
             "feed": None if item.owner == BATCH_OWNER else str(item.owner),
             "changed": item.changed,
             "values": dict(emulator.world.items.decode(item.layout, item.row)),
+            "overrides": {one.key: dict(one.values) for one in overrides.get(item.n, ())},
         }
 
 

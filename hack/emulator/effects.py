@@ -7,13 +7,13 @@ seldom the clock is looked at. There is no thread and no timer.
 """
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 from isal import isal_zlib
 
-from hack.emulator import keysets
+from hack.emulator import keysets, localizing
 from hack.emulator.documented import Provenance, behaviour
 from hack.emulator.items import Item
 from hack.emulator.journal import Applied, Journal, Lost
@@ -201,6 +201,7 @@ class Effects:
             self.world.save(session)
         self._dirty.clear()
         self.world.reads.forget(now)
+        self.world.overrides.forget(now)
 
     def _apply_one(self, session: Session, kind: str, at: float, late: float, judged: bool, packed: bytes) -> None:
         self._dirty[session.id] = session
@@ -215,6 +216,9 @@ class Effects:
                 return
             found = list(found.rows())
         rows = found
+        if session.kind == localizing.KIND:
+            self._localize(session, rows, at, late, judged=judged)
+            return
         delayed: list[Row] = []
         writes = _Writes()
         present = self.world.items.get_many(session.catalog, [row[2] for row in rows])
@@ -235,6 +239,43 @@ class Effects:
         if delayed:
             self.add(session, "rows", session.ends + late, judged=True, rows=delayed)
         self._write(writes)
+
+    def _localize(self, session: Session, rows: Sequence[Row], at: float, late: float, *, judged: bool) -> None:
+        """Rows of a localised batch change what items have for a language or country, and never an item."""
+        present = self.world.items.get_many(session.catalog, [row[2] for row in rows])
+        delayed: list[Row] = []
+        for row in rows:
+            item = present.get(row[2])
+            change = localizing.judge(self.world, row, item)
+            if not judged:
+                session.invalid += change.refused
+                session.persisted += not change.refused
+                self.record_issues(session, row[1], row[2], change.issues, at)
+            if change.after is None or item is None:
+                continue
+            if late > 0:
+                delayed.append(row)
+            else:
+                self._put_override(session, item, change, change.after, at)
+        if delayed:
+            self.add(session, "rows", session.ends + late, judged=True, rows=delayed)
+
+    def _put_override(
+        self, session: Session, item: Item, change: localizing.Change, after: Mapping[str, str], at: float
+    ) -> None:
+        place = (item.n, change.type, change.key)
+        before = self.world.overrides.get(place)
+        if before == after:
+            return
+        share = self.world.draw("reads", session.id, item.rid, at)
+        self.world.overrides.put(place, after, visible=at + share * self._reads_lag(session))
+        changed = [
+            Applied(at, session.catalog, item.rid, name, value, session.mutation)
+            for name in sorted(self.journal.watched.get(item.rid, ()))
+            if (value := localizing.watched(name, change.key, after))
+            not in ("", localizing.watched(name, change.key, before))
+        ]
+        self.journal.apply(changed)
 
     def _replace_all(self, session: Session, rows: Uniform, at: float) -> None:
         """What `judge` and `_collect` come to for whole rows of a large file: only rows that change cost anything."""
@@ -336,11 +377,14 @@ class Effects:
 
     def _observe(self, session: Session, rid: str, before: Item | None, after: Item | None, at: float) -> None:
         """Reads learn of it later; the journal learns what the audit needs."""
-        lag = session.reads_lag if session.reads_lag >= 0 else self.world.switches.reads_lag_seconds
+        lag = self._reads_lag(session)
         if session.reads_late and lag > 0:
             share = self.world.draw("reads", session.id, rid, at)
             self.world.reads.changed((session.catalog, rid), before, deleted=after is None, visible=at + share * lag)
         self.observe(session.catalog, rid, before, after, at, session.mutation)
+
+    def _reads_lag(self, session: Session) -> float:
+        return session.reads_lag if session.reads_lag >= 0 else self.world.switches.reads_lag_seconds
 
     def observe(
         self, catalog: int, rid: str, before: Item | None, after: Item | None, at: float, mutation: int

@@ -144,6 +144,7 @@ class ItemTable:
                 "INSERT OR REPLACE INTO former VALUES (?, ?, ?)", [(i.catalog, i.rid, i.n) for i in items]
             )
         self.db.executemany("DELETE FROM item WHERE n = ?", [(i.n,) for i in items])
+        self.db.executemany("DELETE FROM override WHERE n = ?", [(i.n,) for i in items])
 
     def former_number(self, catalog: int, rid: str) -> int:
         row = self.db.execute("SELECT n FROM former WHERE catalog = ? AND rid = ?", (catalog, rid)).fetchone()

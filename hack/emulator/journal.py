@@ -34,7 +34,7 @@ class Mutation:
 
     id: int
     request: int
-    kind: str  # replace | update | batch | feed_delete | catalog_delete
+    kind: str  # replace | update | batch | localized | feed_delete | catalog_delete
     catalog: int
     feed: int
     first_byte: float
@@ -54,7 +54,7 @@ class Mutation:
 
 @dataclass(slots=True)
 class Applied:
-    """A witnessed field got another value."""
+    """A witnessed field got another value. One of a language or country is `field@key`, e.g. price@FR."""
 
     at: float
     catalog: int

@@ -93,6 +93,16 @@ def array(name: str, value: bodies.Value) -> list[jsons.Json]:
     return found
 
 
+def texts(name: str, value: bodies.Value) -> list[jsons.Json]:
+    """A list of texts, as JSON or with commas."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        return [one.strip() for one in value.split(",") if one.strip()]
+    found = array(name, value)
+    if not all(isinstance(one, str) for one in found):
+        raise messages.invalid(f"Param {name} must be an array of strings.", name)
+    return found
+
+
 def mapping(name: str, value: bodies.Value) -> jsons.Object:
     found = decoded(name, value)
     if not isinstance(found, dict):

@@ -37,6 +37,7 @@ class Type(StrEnum):
     UPLOAD_ERROR = "ProductFeedUploadError"
     ERROR_SAMPLE = "ProductFeedUploadErrorSample"
     ITEM = "ProductItem"
+    OVERRIDE = "OverrideDetails"
     GROUP = "ProductGroup"
     ROOT = "Root"
 
@@ -62,7 +63,18 @@ class ErrorSample:
     row_number: int
 
 
-Subject: TypeAlias = "Catalog | Feed | Session | UploadError | Item | Person | Named | ErrorSample | App | None"
+@dataclass(frozen=True, slots=True)
+class OverrideDetails:
+    """What an item has for one language or country, as it is read."""
+
+    type: str
+    key: str
+    values: jsons.Object
+
+
+Subject: TypeAlias = (
+    "Catalog | Feed | Session | UploadError | Item | Person | Named | ErrorSample | OverrideDetails | App | None"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,14 @@ CHOICES: tuple[Choice, ...] = (
         ("at_once", "later"),
         "rows of a batch with wrong values are named in its answer, or only in its status",
     ),
+    Choice("localized_update", ("merge", "replace"), "fields that a localised UPDATE leaves out stay, or end"),
+    Choice("delete_unknown_override", ("error", "ok"), "a localised DELETE for an item that has no such values"),
+    Choice(
+        "override_field_not_allowed",
+        ("refused", "dropped"),
+        "a row with a field that its localization may not carry is refused, or loses the field with a warning",
+    ),
+    Choice("override_values_named", ("node", "feed"), "whose names and forms the values of override_details have"),
     Choice("validation_status", ("present", "absent"), "whether the answer to a batch names rows at once"),
     Choice("upload_order", ("oldest_first", "newest_first"), "order of a feed's upload sessions"),
     Choice("short_pages", ("true", "false"), "pages hold fewer rows than asked for although more follow"),
@@ -122,6 +130,10 @@ class Switches:
     duplicate_ids_in_batch: str = "any_order"
     sync_error_rows_attempted: str = "false"
     batch_rows_checked: str = "at_once"
+    localized_update: str = "merge"
+    delete_unknown_override: str = "error"
+    override_field_not_allowed: str = "refused"
+    override_values_named: str = "node"
     validation_status: str = "present"
     upload_order: str = "oldest_first"
     short_pages: str = "true"

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from hack.emulator import jsons
 from hack.emulator.items import ItemTable, Reads
+from hack.emulator.overrides import OverrideTable
 from hack.emulator.storage import Store
 from hack.emulator.switches import Switches
 
@@ -76,7 +77,7 @@ class Session:
     """An upload session or a batch: when it was accepted, what it does when, what came of it."""
 
     id: int
-    kind: str  # replace | update | batch
+    kind: str  # replace | update | batch | localized
     catalog: int
     feed: int
     app: str
@@ -142,6 +143,7 @@ class World:
         self.switches = switches
         self.items = ItemTable(store)
         self.reads = Reads()
+        self.overrides = OverrideTable(self.items)
         self.apps: dict[str, App] = {}
         self.tokens: dict[str, Token] = {}
         self.businesses: dict[str, str] = {}

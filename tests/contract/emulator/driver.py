@@ -168,6 +168,13 @@ class Meta:
             json={"item_type": "PRODUCT_ITEM", "requests": list(requests), **options},
         )
 
+    async def localized(self, catalog: str, requests: Sequence[Mapping[str, Any]], **options: Any) -> Answer:
+        return await self.call(
+            "POST",
+            f"/{catalog}/localized_items_batch",
+            json={"item_type": "PRODUCT_ITEM", "requests": list(requests), **options},
+        )
+
     async def status(self, catalog: str, handle: str, **params: str) -> dict[str, Any]:
         answer = await self.get(
             f"/{catalog}/check_batch_request_status", handle=handle, load_ids_of_invalid_requests="true", **params
@@ -205,3 +212,9 @@ def create(rid: str, **values: str) -> dict[str, Any]:
 
 def delete(rid: str) -> dict[str, Any]:
     return {"method": "DELETE", "data": {"id": rid}}
+
+
+def localized(rid: str, key: str, method: str = "UPDATE", **values: Any) -> dict[str, Any]:
+    """Values for one language (fr_XX), country (FR), or both (fr_XX|FR)."""
+    type_ = "LANGUAGE_AND_COUNTRY" if "|" in key else "LANGUAGE" if "_" in key else "COUNTRY"
+    return {"method": method, "data": {"id": rid, **values}, "localization": {"type": type_, "value": key}}

@@ -16,7 +16,7 @@ import pytest
 
 from hack.emulator import world
 from tests.contract.emulator.claims import claims
-from tests.contract.emulator.driver import PROMPT, create, feed_file, item, update
+from tests.contract.emulator.driver import PROMPT, create, feed_file, item, localized, update
 from tests.contract.emulator.processes import until
 
 REPOSITORY = Path(__file__).parents[3]
@@ -165,3 +165,26 @@ def test_the_sdk_creates_items_through_a_batch(sdk: Sdk) -> None:
     audit = httpx.get(f"{sdk.url}/_emulator/audit").json()
     assert audit["overlaps"] == 0
     assert world.TEST_TOKEN not in json.dumps(audit)
+
+
+@claims("localized.create", "override.details", "override.read")
+def test_the_sdk_sends_and_reads_values_per_language_and_country(sdk: Sdk) -> None:
+    business = sdk.objects.business.Business(sdk.business, api=sdk.api)
+    catalog = business.create_owned_product_catalog(params={"name": "Localised"})
+    params: dict[str, Any] = {"item_type": "PRODUCT_ITEM", "requests": [create("A")], "allow_upsert": True}
+    handle = catalog.create_items_batch(params=params)["handles"][0]
+    until(lambda: _finished(catalog.get_check_batch_request_status(params={"handle": handle})))
+    requests = [localized("A", "fr_XX|FR", title="Chemise")]
+    handle = catalog.create_localized_items_batch(params={"item_type": "PRODUCT_ITEM", "requests": requests})[
+        "handles"
+    ][0]
+    until(lambda: _finished(catalog.get_check_batch_request_status(params={"handle": handle})))
+    (product,) = catalog.get_products(fields=["id", "name"])
+    (details,) = product.get_override_details(params={"type": "LANGUAGE_AND_COUNTRY", "keys": ["fr_XX|FR"]})
+    assert (details["key"], details["type"]) == ("fr_XX|FR", "LANGUAGE_AND_COUNTRY")
+    assert details["values"] == {"name": "Chemise"}
+    where = {"override_language": "fr_XX", "override_country": "FR"}
+    assert product.api_get(fields=["name"], params=where)["name"] == "Chemise"
+    assert sdk.objects.productitem.ProductItem(product["id"], api=sdk.api).api_get(fields=["name"])["name"] == (
+        "Title of A"
+    )

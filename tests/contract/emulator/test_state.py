@@ -9,7 +9,8 @@ import pytest
 
 from hack.emulator.app import Emulator
 from hack.emulator.fetching import Fetched
-from tests.contract.emulator.driver import PROMPT, Clock, Meta, create, feed_file, item, update
+from hack.emulator.transport import EmulatorTransport
+from tests.contract.emulator.driver import PROMPT, Clock, Meta, create, feed_file, item, localized, update
 from tests.contract.emulator.processes import Process, emulator, until
 
 SPEED = "40"
@@ -150,3 +151,23 @@ def test_a_directory_of_another_version_is_refused(tmp_path: Path) -> None:
     made.close()
     with pytest.raises(ValueError, match="another version"):
         Emulator(clock=Clock(), state=tmp_path)
+
+
+async def test_values_per_country_survive(tmp_path: Path) -> None:
+    clock = Clock()
+    emulator_ = Emulator(clock=clock, state=tmp_path / "state", switches=PROMPT)
+    base = "https://graph.facebook.com"
+    async with Meta(clock, emulator_, httpx.AsyncClient(transport=EmulatorTransport(emulator_), base_url=base)) as meta:
+        catalog, feed = await meta.catalog_and_feed()
+        await meta.upload(feed, [item("A")])
+        await meta.localized(catalog, [localized("A", "FR", title="Chemise")])
+        meta.wait(200)
+        assert (await meta.truth(catalog))["A"]["overrides"] == {"FR": {"title": "Chemise"}}
+        await meta.localized(catalog, [localized("A", "DE", title="Hemd")])
+    emulator_.close()
+    clock.now += 200
+    again = Emulator(clock=clock, state=tmp_path / "state")
+    async with Meta(clock, again, httpx.AsyncClient(transport=EmulatorTransport(again), base_url=base)) as meta:
+        found = (await meta.truth(catalog))["A"]["overrides"]
+        assert found == {"FR": {"title": "Chemise"}, "DE": {"title": "Hemd"}}
+    again.close()

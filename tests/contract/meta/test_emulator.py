@@ -8,10 +8,12 @@ from typing import ClassVar
 import pytest
 
 from controller.faults import Disposition, Fault
-from controller.ports.meta import Body, Bucket, CatalogChange, DisplaySettings
+from controller.ports.meta import Body, Bucket, CatalogChange, DisplaySettings, Localization
 from hack.emulator.world import TEST_APP, TEST_BUSINESS, TEST_TOKEN
 from tests.contract.meta.conftest import APP_SECRET, START, Meta, row, send_file
 from tests.unit.meta.scripted import make_body
+
+FRANCE = Localization(country="FR")
 
 
 def batch(*requests: tuple[str, Mapping[str, object]]) -> Body:
@@ -229,6 +231,76 @@ async def test_batch_from_post_to_items(meta: Meta) -> None:
     (item,) = await meta.graph.read_items(catalog_id, ("A-1",))
     assert dict(item.fields)["price"] == "34.00 GBP"
     assert [call.bucket for call in meta.governor.admitted if call.name == "items_batch"] == [Bucket.BATCH]
+
+
+def localized(*requests: tuple[str, str, dict[str, object]]) -> Body:
+    """Requests for one country: method, id, values."""
+    return make_body(
+        json.dumps(
+            {
+                "item_type": "PRODUCT_ITEM",
+                "requests": [
+                    {
+                        "method": method,
+                        "data": {"id": item_id, **values},
+                        "localization": {"type": FRANCE.type, "value": FRANCE.value},
+                    }
+                    for method, item_id, values in requests
+                ],
+            }
+        ).encode()
+    )
+
+
+@pytest.mark.parametrize("named", ["node", "feed"])
+async def test_values_of_a_country_from_post_to_reading_back(meta: Meta, named: str) -> None:
+    meta.switch(override_values_named=named)
+    catalog_id = await meta.graph.create_catalog("Shop", "commerce")
+    await meta.graph.send_batch(catalog_id, batch(("CREATE", data("A-1")), ("CREATE", data("A-2"))))
+    meta.later(400)
+    values: dict[str, object] = {"price": "9.99 EUR", "title": "Chemise", "link": "https://shop.example/fr"}
+    answer = await meta.graph.send_localized_batch(
+        catalog_id,
+        localized(("UPDATE", "A-1", {**values, "colour": "red"}), ("UPDATE", "X", {"title": "x"})),
+    )
+    assert answer.handle is not None
+    assert {(problem.item_id, problem.severity, problem.field) for problem in answer.problems} == {
+        ("A-1", "warning", "colour")
+    }
+    meta.later(400)
+    status = await meta.graph.read_batch(catalog_id, answer.handle)
+    assert (status.status, status.terminal, status.failed) == ("finished", True, False)
+    assert status.invalid_ids == ("X",)
+    found = await meta.graph.read_overrides(catalog_id, ("A-1", "A-2", "X"), FRANCE)
+    assert {item.id: dict(item.fields) for item in found} == {"A-1": values, "A-2": {}}
+    other = await meta.graph.read_overrides(catalog_id, ("A-1",), Localization("fr_XX", "FR"))
+    assert [item.fields for item in other] == [()]
+    calls = [call for call in meta.governor.admitted if call.name == "localized_items_batch"]
+    assert [(call.bucket, call.catalog_id) for call in calls] == [(Bucket.BATCH, catalog_id)]
+    answer = await meta.graph.send_localized_batch(catalog_id, localized(("DELETE", "A-1", {})))
+    meta.later(400)
+    assert [item.fields for item in await meta.graph.read_overrides(catalog_id, ("A-1",), FRANCE)] == [()]
+
+
+async def test_field_that_meta_refuses_in_a_language_is_named(meta: Meta) -> None:
+    catalog_id = await meta.graph.create_catalog("Shop", "commerce")
+    await meta.graph.send_batch(catalog_id, batch(("CREATE", data("A-1"))))
+    meta.later(400)
+    answer = await meta.graph.send_localized_batch(
+        catalog_id, localized(("UPDATE", "A-1", {"image_link": "https://shop.example/fr.png"}))
+    )
+    assert (answer.handle, [(problem.item_id, problem.field) for problem in answer.problems]) == (
+        None,
+        [("A-1", "image_link")],
+    )
+
+
+async def test_localised_batch_that_meta_refuses_was_not_accepted(meta: Meta) -> None:
+    catalog_id = await meta.graph.create_catalog("Shop", "commerce")
+    body = json.dumps({"item_type": "PRODUCT_ITEM", "requests": [{"method": "UPDATE", "data": {"id": "A"}}]})
+    with pytest.raises(Fault) as caught:
+        await meta.graph.send_localized_batch(catalog_id, make_body(body.encode()))
+    assert (caught.value.reason, caught.value.disposition) == ("InvalidRequest", Disposition.STALLED)
 
 
 async def test_truncated_lists_are_told_by_their_totals(meta: Meta) -> None:

@@ -213,7 +213,6 @@ not_yet(
     Type.ITEM,
     {
         "product_sets": "Product sets",
-        "override_details": "Localized feeds",
         "channels_to_integrity_status": "Catalog diagnostics",
         "videos_metadata": "Product Item: videos_metadata",
     },
@@ -336,6 +335,15 @@ async def of_feed(call: Call, subject: Subject) -> Page:
     return _listing(call, feed_of(subject).catalog, feed_of(subject).id)
 
 
+behaviour(
+    "override.read",
+    page="Product Item",
+    section="Reading",
+    provenance=Provenance.SDK,
+    says="override_country and override_language show an item as it is for a country and in a language",
+)
+
+
 @documented(
     "item.read", page="Product Item", section="Reading", says="fields of an item; id, name and retailer_id by default"
 )
@@ -345,9 +353,11 @@ async def of_feed(call: Call, subject: Subject) -> Page:
     params=[Param("override_country", params.country), Param("override_language", params.text)],
 )
 async def read(call: Call, subject: Subject) -> NodeRef:
-    if call.parameters:
-        raise messages.not_built("Localized feeds")
-    return NodeRef(Type.ITEM, subject)
+    country, language = call.text("override_country"), call.text("override_language")
+    if not country and not language:
+        return NodeRef(Type.ITEM, subject)
+    item = call.world.overrides.shown(item_of(subject), call.now, language=language, country=country)
+    return NodeRef(Type.ITEM, item)
 
 
 async def _direct(_call: Call, _subject: Subject) -> jsons.Json:
