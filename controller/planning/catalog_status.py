@@ -20,6 +20,7 @@ from controller.api.v1alpha1.catalog import (
     HeldDeletions,
     ItemsStatus,
     Layout,
+    LocalizedStatus,
     OverlayStatus,
 )
 from controller.api.v1alpha1.catalog_ledger import HeldRecord, LedgerContent, OverlayRecord, PartitionRecord
@@ -396,6 +397,7 @@ def _overlay_status(view: View, overlay: OverlayView) -> OverlayStatus:
             (fault.message + retry_text(view.now, overlay.retry_at))[:MESSAGE_LENGTH_MAX] if fault is not None else None
         ),
     )
+    said = said.model_copy(update={"localized": _localized(view, overlay.name)})
     if record is None:
         return said
     return said.model_copy(
@@ -407,6 +409,21 @@ def _overlay_status(view: View, overlay: OverlayView) -> OverlayStatus:
             "source_version": (record.etag or record.last_modified or record.digest)[:256],
             "read_at": record.read_at,
         }
+    )
+
+
+def _localized(view: View, overlay: str) -> LocalizedStatus | None:
+    """What became of the values for one language or country; None where the overlay's are for all."""
+    assert view.ledger is not None
+    records = [record.pending.localized or () for record in view.ledger.partitions]
+    counts = [each for found in records for each in found if each.name == overlay]
+    if not counts:
+        return None
+    return LocalizedStatus(
+        items=sum(each.ids for each in counts),
+        acknowledged=sum(each.acknowledged for each in counts),
+        pending=sum(each.changes for each in counts),
+        refused=sum(each.refused for each in counts),
     )
 
 

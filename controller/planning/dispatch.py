@@ -43,6 +43,8 @@ class Proposal:
     trigger: Trigger
     token: str
     """What makes it this operation and no other: equal tokens are the same operation."""
+    overlay: str | None = None
+    """Its values for one language or country are sent, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +142,12 @@ def _plan_batch(
     situation: Situation, ledger: LedgerContent, items: ItemsRecord, settle: timedelta, now: datetime
 ) -> Dispatch:
     waiting: list[PartitionRecord] = []
+    localized: list[PartitionRecord] = []
     moments: list[datetime] = []
     for record in ledger.partitions:
-        if record.index not in situation.partitions or record.last_full_at is None or not record.pending.volatile:
+        if record.index not in situation.partitions or record.last_full_at is None:
+            continue
+        if not record.pending.volatile and not localized_names(record, owed=True):
             continue
         if record.claim is not None or record.index in situation.busy:
             continue
@@ -151,20 +156,47 @@ def _plan_batch(
         if max(free_at, spaced_at) > now:
             moments.append(max(free_at, spaced_at))
         else:
-            waiting.append(record)
+            (waiting if record.pending.volatile else localized).append(record)
     if situation.slot > now:
         moments.append(situation.slot)
     slot_done = situation.slot <= now
     again_at = min(moments, default=None)
-    if not waiting:
-        return Dispatch((), slot_done, again_at)
     trigger = Trigger.SCHEDULE if slot_done else Trigger.CHANGE
-    token = _token(situation.method, items, tuple(waiting), situation.requested or "")
-    indexes = tuple(record.index for record in waiting)
-    return Dispatch((Proposal(situation.method, indexes, trigger, token),), slot_done, again_at)
+    chosen: list[tuple[list[PartitionRecord], str | None]] = [(waiting, None)]
+    overlay = next((name for record in localized for name in localized_names(record, owed=True)), None)
+    chosen.append(([record for record in localized if overlay in localized_names(record, owed=True)], overlay))
+    proposals = tuple(
+        Proposal(
+            method=situation.method,
+            partitions=tuple(record.index for record in records),
+            trigger=trigger,
+            token=_token(situation.method, items, tuple(records), situation.requested or "", name),
+            overlay=name,
+        )
+        for records, name in chosen
+        if records
+    )
+    return Dispatch(proposals, slot_done, again_at)
 
 
-def _token(method: Method, items: ItemsRecord, records: tuple[PartitionRecord, ...], occasion: str) -> str:
+def localized_names(record: PartitionRecord, *, owed: bool = False) -> tuple[str, ...]:
+    """Overlays for a language or country, in the order in which they are sent; those with `owed` that wait."""
+    return tuple(each.name for each in record.pending.localized or () if each.changes or not owed)
+
+
+def owes(record: PartitionRecord, overlay: str | None) -> bool:
+    """Tell whether a batch would have something to send: values of items, or of an overlay for a language or country.
+
+    The latter wait until the partition has no values of items to send: these have a promise to keep.
+    """
+    if overlay is None:
+        return record.pending.volatile > 0
+    return overlay in localized_names(record, owed=True)
+
+
+def _token(
+    method: Method, items: ItemsRecord, records: tuple[PartitionRecord, ...], occasion: str, overlay: str | None = None
+) -> str:
     refresh = items.refresh
     assert refresh is not None
     parts = [method, occasion, str(refresh.sequence), refresh.departures or ""]
@@ -172,7 +204,13 @@ def _token(method: Method, items: ItemsRecord, records: tuple[PartitionRecord, .
         # What Meta took, not what was tried: an attempt that failed must not look like another operation.
         taken = (record.last_full_at, record.last_batch_at)
         parts += [str(record.index), *(at.isoformat() if at else "" for at in taken), str(record.pending.volatile)]
+    if overlay is not None:
+        parts += [overlay, *(str(_changes(record, overlay)) for record in records)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:TOKEN_DIGITS]
+
+
+def _changes(record: PartitionRecord, overlay: str) -> list[int]:
+    return [each.changes for each in record.pending.localized or () if each.name == overlay]
 
 
 NAME_WORDS = {Method.REPLACE_FEED: "full", Method.UPDATE_FEED: "update", Method.ITEMS_BATCH: "batch"}

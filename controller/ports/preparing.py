@@ -17,23 +17,18 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Protocol, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic_core import from_json
 
 from controller.api.v1alpha1.items import ItemsEntry
+from controller.ports.documents import Document
+from controller.ports.locales import Locale, LocaleDeclared, LocaleHead, LocalePending
 
 FORMAT_VERSION: Literal[1] = 1
 """Version of the request and result documents. A child of another version refuses them."""
 
 VOLATILE_FIELDS = ("price", "sale_price", "sale_price_effective_date", "availability", "quantity_to_sell_on_facebook")
 """Fields that must reach Meta within 15 minutes of a change (Meta: catalog integration guide, requirement 1)."""
-
-
-class Document(BaseModel):
-    """Base of everything here: immutable, strict about unknown fields, plain JSON on the wire."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-    """Built when used: a step uses two of all documents."""
 
 
 class Partition(Document):
@@ -47,6 +42,7 @@ class Partition(Document):
     """What Meta has acknowledged, per item and field. None: nothing was ever sent."""
     payload: str | None = None
     """Rows of the last accepted full send. None: none yet, or lost."""
+    locales: tuple[LocaleHead, ...] = ()
 
 
 class PartitionDesired(Document):
@@ -78,6 +74,10 @@ class OverlayHead(Document):
     """Ids that the full source does not have. They are never created."""
     sample_unknown: tuple[str, ...] = ()
     superseded_digests: tuple[str, ...] = ()
+    locale: Locale | None = None
+    """For whom its values are; they are not laid over rows then."""
+    localized: str | None = None
+    """Where there is a locale: per id a hash of its values, and whether they may be sent."""
 
 
 class RefreshHead(Document):
@@ -106,6 +106,8 @@ class RefreshHead(Document):
     """Those whose values are in the rows, in order of precedence. One that was never read is not among them."""
     judge_again: bool = False
     """An overlay gave rows other values that were rejected: they are judged when the full source is read again."""
+    locales: tuple[LocaleDeclared, ...] = ()
+    """In order of declaration. The values of one that is not here, and that Meta holds, are to be removed."""
 
 
 class PriceChangePolicy(Document):
@@ -229,6 +231,8 @@ class Pending(Document):
     acknowledged: int = 0
     refused: int = 0
     unknown: int = 0
+    localized: tuple[LocalePending, ...] | None = None
+    """None: the step did not change it."""
 
 
 class RuleCount(Document):
@@ -330,6 +334,8 @@ class EncodeRequest(Step):
     """ItemsBatch and UpdateFeed: at most so many bodies; the rest waits for the next operation."""
     file_name: str = ""
     """ReplaceFeed: name of the upload, with a nonce, chosen by the caller."""
+    overlay: str | None = None
+    """ItemsBatch: send the values of this overlay for its localization, and nothing else."""
 
 
 class PayloadFile(Document):
@@ -379,6 +385,8 @@ class EncodeResult(Document):
     which has no bytes, stands for that."""
     more: bool = False
     """There was more to send than calls_max allowed."""
+    locale: Locale | None = None
+    """For whom the values of the bodies are."""
 
 
 class Fate(StrEnum):
@@ -418,6 +426,9 @@ class AcknowledgeRequest(Step):
     refresh: RefreshHead
     """The refresh now in force, for `pending`."""
     guard: GuardPolicy
+    overlay: str | None = None
+    locale: Locale | None = None
+    """ItemsBatch of values for one localization: whose."""
 
 
 class ErrorGroup(Document):
@@ -431,6 +442,7 @@ class AcknowledgeResult(Document):
     step: Literal["Acknowledge"] = "Acknowledge"
     partitions: tuple[Partition, ...] = ()
     pending: tuple[Pending, ...] = ()
+    """Of values for one localization, only `localized` is counted."""
     accepted: int = 0
     refused: int = 0
     unknown: int = 0

@@ -24,12 +24,14 @@ from controller.ports.preparing import (
     VerifyRequest,
     VerifyResult,
 )
+from controller.preparing import locales_answering
 from controller.preparing.context import Context
 from controller.preparing.heads import scan_snapshot
 from controller.preparing.kept import Kept, kept, write_kept
+from controller.preparing.locales import with_localized
 from controller.preparing.manifests import part_of
 from controller.preparing.next_heads import Change, published, snapshot_rows_of
-from controller.preparing.objects import scan_or_empty, sink_table, table_key, write_table
+from controller.preparing.objects import read_table, scan_or_empty, sink_table, table_key, write_table
 from controller.preparing.sent import Sent, opened
 from controller.preparing.slicing import SLICE_ROWS, Scratch, Sliced
 from controller.products import acknowledge, verify
@@ -43,6 +45,8 @@ from controller.stores.local import LocalStore, lost
 
 def run(request: AcknowledgeRequest, context: Context, slice_rows: int = SLICE_ROWS) -> AcknowledgeResult:
     """Make the next heads. `slice_rows`: so many rows are judged at once; it changes no result."""
+    if request.locale is not None:
+        return locales_answering.acknowledge_locale(request, context)
     answered = [_answered(context.store, each) for each in request.receipts if each.fate is not Fate.NEVER_ACCEPTED]
     tally = Counter[str]()
     if request.method is Method.REPLACE_FEED:
@@ -50,6 +54,10 @@ def run(request: AcknowledgeRequest, context: Context, slice_rows: int = SLICE_R
     else:
         changes = _changed(request, context, answered, tally)
     partitions, pending = published(request, context, changes, slice_rows)
+    if request.method is Method.REPLACE_FEED and (request.refresh.locales or any(each.locales for each in partitions)):
+        # Items came and went; other methods only change some.
+        partitions = list(locales_answering.without_gone(request, context, partitions))
+        pending = with_localized(context.store, request.refresh, partitions, pending, request.now)
     lines = [line for each in answered for line in each.lines]
     return AcknowledgeResult(
         partitions=tuple(partitions),
@@ -218,6 +226,8 @@ def _groups(groups: Sequence[MessageGroup]) -> tuple[ErrorGroup, ...]:
 
 def verify_sent(request: VerifyRequest, context: Context) -> VerifyResult:
     """Compare what was sent with what was read back."""
+    if all(map(locales_answering.is_localized, request.sent)):
+        return locales_answering.verified(context.store, request.sent, request.read_back)
     read = verify.items(_content(context.store, request.read_back))
     total = found = equal = 0
     for key in request.sent:
@@ -231,11 +241,17 @@ def verify_sent(request: VerifyRequest, context: Context) -> VerifyResult:
 
 def list_sent(request: SentIDsRequest, context: Context) -> SentIDsResult:
     """List ids of sent tables."""
-    frames = [opened(context.store, key).rows.select(ID).collect() for key in request.sent]
+    frames = [_sent_ids(context.store, key) for key in request.sent]
     ids = pl.concat(frames).get_column(ID).unique().sort().to_list() if frames else []
     key = f"{request.prefix}/ids.json"
     context.store.write(key, ids_document(ids))
     return SentIDsResult(ids=key, count=len(ids))
+
+
+def _sent_ids(store: LocalStore, key: str) -> pl.DataFrame:
+    if locales_answering.is_localized(key):
+        return read_table(store, key, [ID])
+    return opened(store, key).rows.select(ID).collect()
 
 
 def rebuild(request: RebuildRequest, context: Context) -> RebuildResult:
@@ -251,7 +267,8 @@ def rebuild(request: RebuildRequest, context: Context) -> RebuildResult:
         snapshot = _rebuilt(found.filter(pl.col(ID).is_not_null()))
         total += snapshot.height
         key = write_table(context.store, table_key(request.prefix, Kind.SNAPSHOT, f"{each.index:03}"), snapshot)
-        partitions.append(each.model_copy(update={"snapshot": key, "payload": None}))
+        locales = locales_answering.unknown(context.store, request.prefix, each, snapshot.get_column(ID))
+        partitions.append(each.model_copy(update={"snapshot": key, "payload": None, "locales": locales}))
     return RebuildResult(partitions=tuple(partitions), items=total)
 
 

@@ -27,6 +27,10 @@ from controller.stores.local import LocalStore
 def run(request: EncodeRequest, context: Context, slice_rows: int = SLICE_ROWS) -> EncodeResult:
     """Write what the operation sends. `slice_rows`: so many rows are compared at once; it changes no result."""
     _must_know(request)
+    if request.overlay is not None:
+        from controller.preparing.locales_encoding import encode_locale  # as below
+
+        return encode_locale(request, context)
     if request.method is Method.ITEMS_BATCH:
         return _batch(request, context, slice_rows)
     if len(request.partitions) != 1:

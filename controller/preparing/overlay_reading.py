@@ -19,6 +19,7 @@ from controller.api.v1alpha1.items import (
     Overlay,
 )
 from controller.faults import Disposition, Fault
+from controller.ports.locales import Locale
 from controller.ports.preparing import (
     OverlayHead,
     OverlayRequest,
@@ -32,10 +33,12 @@ from controller.ports.preparing import (
 from controller.ports.sources import Version
 from controller.preparing.context import Context
 from controller.preparing.evidence import REFUSALS, is_later, must_be_enough, refuse_older
+from controller.preparing.findings import rule_count
+from controller.preparing.locales_reading import write_localized
 from controller.preparing.objects import scan_table, table_key
 from controller.preparing.overlay_tables import SAID, Sieve, follow, has_table, read_remarks, write_remarks
 from controller.preparing.source_rows import opened
-from controller.products import mapping, rules
+from controller.products import localized, mapping, rules
 from controller.products.fields import CURRENCY, ID
 from controller.products.mapping import MappingPlan
 from controller.products.overlays import Gathered, Layer, Overlaid
@@ -67,7 +70,7 @@ class Taken:
 
     def named(self, entry: ItemsEntry) -> ItemsEntry:
         """Let every overlay name the fields that it gives."""
-        fields = {each.name: each.fields for each in self.heads}
+        fields = {each.name: each.fields for each in laid_over(self.heads)}
         overlays = tuple(
             each.model_copy(
                 update={"columns": tuple(ColumnMapping(field=name, column=name) for name in fields[each.name])}
@@ -93,6 +96,8 @@ class _Read:
     """Ids came more than once."""
     known: OverlayHead | None
     """What it follows: the table of the last read, if that has the same fields."""
+    left_out: tuple[str, ...] = ()
+    """Columns with the names of fields that this localization may not have."""
 
 
 def take(request: RefreshRequest, credentials: SourceCredentials, context: Context) -> Taken:
@@ -110,27 +115,33 @@ def take(request: RefreshRequest, credentials: SourceCredentials, context: Conte
             own = credentials.overlays.get(overlay.name, SourceCredentials())
             head, refused, ids = _taken(request, wanted[overlay.name], overlay, head, own, context)
             results[overlay.name] = OverlayResult(name=overlay.name, refused=refused)
-            changed.append(ids)
-            fields |= set(head.fields) if head is not None and ids.height else set()
+            if head is not None and head.locale is None and ids.height:
+                changed.append(ids)
+                fields |= set(head.fields)
         heads += [head] if head is not None else []
     return Taken(
         tuple(heads),
         tuple(results[each.name] for each in request.overlays if each.name in results),
         pl.concat([IDS.to_frame(), *changed]).unique(ID, maintain_order=True),
         frozenset(fields),
-        anew=_gives(heads) != _gives(before.values()),
+        anew=_gives(laid_over(heads)) != _gives(laid_over(before.values())),
     )
 
 
 def overlaid(store: LocalStore, heads: Sequence[OverlayHead], ids: pl.DataFrame | None = None) -> Overlaid:
     """Make the overlays ready to be laid over rows, or over those of some ids."""
     layers = []
-    for each in heads:
+    for each in laid_over(heads):
         rows = scan_table(store, each.table)
         if ids is not None:
             rows = rows.join(ids.lazy(), on=ID, how="semi", maintain_order="left")
         layers.append(Layer(each.name, each.fields, rows.collect(engine="streaming")))
     return Overlaid(tuple(layers))
+
+
+def laid_over(heads: Iterable[OverlayHead]) -> list[OverlayHead]:
+    """Overlays whose values are for all; those for one language or country are sent beside the rows."""
+    return [each for each in heads if each.locale is None]
 
 
 def remarks(store: LocalStore, heads: Sequence[OverlayHead]) -> list[RuleCount]:
@@ -181,8 +192,6 @@ def _read_one(
     context: Context,
     seen: list[str],
 ) -> tuple[OverlayHead, pl.DataFrame]:
-    if overlay.override is not None:  # the API server refuses it as well; laid over, it would be shown to all
-        raise mapping.invalid("override: values per language or country cannot be sent yet; leave this overlay out")
     known = before if before is not None and before.configuration_digest == wanted.configuration_digest else None
     own = _as_source(request, wanted, overlay, known)
     with opened(own, credentials, context) as (spooled, version):
@@ -206,7 +215,13 @@ def _read_one(
         repeated=read.repeated,
     )
     head = _head(request, wanted, known, read.fields, digest, version, rows, ids)
-    write_remarks(context.store, head.table, _remarks(overlay.name, read, gathered))
+    said = _remarks(overlay, read, gathered)
+    if overlay.override is not None:
+        locale = Locale(language=overlay.override.language, country=overlay.override.country)
+        key, found = write_localized(context.store, request.prefix, wanted.name, head.table, read.fields)
+        head = head.model_copy(update={"locale": locale, "localized": key})
+        said += [rule_count(each) for each in found]
+    write_remarks(context.store, head.table, said)
     return head, gathered.changed if read.known is not None else IDS.to_frame()
 
 
@@ -290,7 +305,23 @@ def _rows(
         whole = Sieve(store, None)
         again = readers.open_rows(shape, spooled, Findings(), limit).frames
         passed = [nothing, *(whole.passed(each, fields) for each in _normalised(again, plan, fields, currency))]
-    return _Read(pl.concat(passed), fields, findings, height, nameless, repeated, known)
+    return _Read(
+        pl.concat(passed), fields, findings, height, nameless, repeated, known, _left_out(overlay, rows.columns)
+    )
+
+
+def _may_carry(overlay: Overlay, name: str) -> bool:
+    if overlay.override is None:
+        return True
+    locale = Locale(language=overlay.override.language, country=overlay.override.country)
+    return localized.may_carry(name, locale.type)
+
+
+def _left_out(overlay: Overlay, available: Sequence[str]) -> tuple[str, ...]:
+    """Columns that would be taken by their names, if they were not for one language or country."""
+    if overlay.columns:
+        return ()
+    return tuple(name for name in mapping.same_names(list(available)) if not _may_carry(overlay, name))
 
 
 def _normalised(
@@ -325,7 +356,14 @@ def plan_of(overlay: Overlay, available: Sequence[str]) -> MappingPlan:
     if overlay.columns:
         columns |= {each.field: found(each.column, f"columns[{each.field}]") for each in overlay.columns}
     else:
-        columns |= {name: column for name, column in similar.items() if name not in NOT_OVERLAID}
+        columns |= {
+            name: column for name, column in similar.items() if name not in NOT_OVERLAID and _may_carry(overlay, name)
+        }
+    problems += [
+        f"columns[{name}]: the values of a language or country cannot have {name}"
+        for name in columns
+        if not _may_carry(overlay, name)
+    ]
     if not set(columns) - {ID, CURRENCY}:
         problems.append("no column has the name of a field; say in columns which fields the overlay gives")
     values: dict[str, dict[str, str | None]] = {}
@@ -337,8 +375,11 @@ def plan_of(overlay: Overlay, available: Sequence[str]) -> MappingPlan:
     return MappingPlan(columns, {}, values=values, paths=paths, decimal_comma=overlay.decimal is DecimalSeparator.COMMA)
 
 
-def _remarks(name: str, read: _Read, gathered: Gathered) -> list[RuleCount]:
-    found = []
+def _remarks(overlay: Overlay, read: _Read, gathered: Gathered) -> list[RuleCount]:
+    found, name = [], overlay.name
+    if read.left_out:
+        message = f"overlay {name} has columns that Meta does not take for its language or country, and they are left "
+        found.append(_remark(name, "left-out", len(read.left_out), f"{message}out: {', '.join(read.left_out)}", ()))
     if gathered.repeated:
         message = f"overlay {name} has ids more than once: of each, the last row with a value counts"
         found.append(_remark(name, "repeated", gathered.repeated, message, gathered.sample_repeated))

@@ -15,7 +15,7 @@ from controller.ports.preparing import (
     SourceCredentials,
 )
 from controller.ports.sources import Version
-from controller.preparing import overlay_reading, overlay_step
+from controller.preparing import locales, overlay_reading, overlay_step
 from controller.preparing.both_sides import (
     Everything,
     at_meta_of,
@@ -70,8 +70,12 @@ def refresh(request: RefreshRequest, credentials: SourceCredentials, context: Co
     heads = overlay_step.counted(context.store, result.head, request.previous, taken.heads)
     said = tuple(overlay_reading.remarks(context.store, heads))
     findings = with_remarks(request, context, result.head, said)
-    head = result.head.model_copy(update={"overlays": heads, "findings": findings})
-    return result.model_copy(update={"head": head, "checks": (*result.checks, *said), "overlays": taken.results})
+    named = locales.declared(request.items)
+    head = result.head.model_copy(update={"overlays": heads, "findings": findings, "locales": named})
+    pending = locales.with_localized(context.store, head, request.partitions, result.pending, request.now)
+    return result.model_copy(
+        update={"head": head, "pending": pending, "checks": (*result.checks, *said), "overlays": taken.results}
+    )
 
 
 def _read(

@@ -200,7 +200,9 @@ class _Planning:
             self._assembly,
             self._entry.mapping.decimal is DecimalSeparator.COMMA,
             self._previous_pattern(),
-            overlaid=frozenset(each.field for overlay in self._entry.overlays for each in overlay.columns),
+            overlaid=frozenset(
+                each.field for overlay in self._entry.overlays if overlay.override is None for each in overlay.columns
+            ),
         )
         missing = self._missing({*columns, *constants, *templates, *found.overlaid})
         advised = suggestions.suggest(self._entry, self._names, missing, self._mapped(found))

@@ -11,6 +11,11 @@
 `rejected`    rows that failed our checks
 `overlay`     what one overlay ever said: id and its fields, null where it never had a value, empty where it has none;
               `_id_hash`, and `_said` of the row of the last read
+`localized`   of an overlay for one language or country: id, hash of its values (null: it has none left), and whether a
+              check keeps them from being sent
+`locale`      what Meta acknowledged for one language or country: hash of the values (null: unknown), names of the
+              fields that it may hold, and the hash of what it refused last
+`localesent`  what one body says for one language or country: `_said` has the values as JSON; `_held` as `fields` was
 
 `desired` is in the order of the source, the others are sorted by id. Private columns of tables that also hold fields
 begin with an underscore, as no field does.
@@ -47,6 +52,9 @@ class Kind(StrEnum):
     DELETES = "deletes"
     OPEN = "open"
     OVERLAY = "overlay"
+    LOCALIZED = "localized"
+    LOCALE = "locale"
+    LOCALE_SENT = "localesent"
 
 
 class State(StrEnum):
@@ -135,6 +143,28 @@ SENT: Final = _schema(
 
 REJECTED: Final = _schema({ID: pl.String, "line": pl.UInt64, "rules": pl.String, "kept_line": pl.UInt64})
 DELETES: Final = _schema({ID: pl.String})
+
+LOCALIZED: Final = _schema({ID: pl.String, "row_hash": pl.UInt64, "unfit": pl.Boolean})
+LOCALE: Final = _schema(
+    {
+        ID: pl.String,
+        "row_hash": pl.UInt64,
+        "fields": pl.String,
+        "state": pl.String,
+        "answered_hash": pl.UInt64,
+        "answered_at": INSTANT,
+    }
+)
+LOCALE_SENT: Final = _schema(
+    {
+        ID: pl.String,
+        "_partition": pl.UInt16,
+        "_delete": pl.Boolean,
+        "_row_hash": pl.UInt64,
+        "_held": pl.String,
+        "_said": pl.String,
+    }
+)
 
 ALL_VOLATILE: Final = (1 << len(VOLATILE)) - 1
 

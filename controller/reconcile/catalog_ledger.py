@@ -114,7 +114,7 @@ class CatalogLedgers:
         connection = self._connections.usable(ledger.owner.namespace, ledger.connection or "", catalog_id)
         await self._book.provision(catalog_id, connection.quotas)
         prefix = f"{catalog_prefix(catalog_id)}/{ledger.epoch:08d}/late-{self._context.rng.getrandbits(40):010x}"
-        key = await read_back(self._context, connection, catalog_id, (followed.sent,), prefix)
+        key = await read_back(self._context, connection, catalog_id, (followed.sent,), prefix, followed.locale)
         result = await self._context.preparing.run(
             documents.VerifyRequest(
                 store=self._context.store.url,

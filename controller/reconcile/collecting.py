@@ -5,6 +5,7 @@ offers a way (the full error report of an upload, the ids of invalid requests of
 still unnamed becomes unknown, never acknowledged.
 """
 
+import functools
 import json
 import logging
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from controller.ports.meta import BatchStatus, Problem, UploadAtMeta, UploadList
 from controller.reconcile.connections import Connection
 from controller.reconcile.context import Context
 from controller.reconcile.ledgers import LedgerBook, Transition, catalog_prefix
-from controller.reconcile.read_back import read_back
+from controller.reconcile.read_back import read_back, worth_reading
 from controller.scheduling import ledger as transitions
 
 LOG = logging.getLogger(__name__)
@@ -165,11 +166,12 @@ class Collector:
         if waited < timing.read_back_after:
             self._next_look[intent.id] = now + timing.read_back_after - waited
             return Collected.NOT_YET
-        key = await self._read_back(connection, intent, "uncertain")
-        verified = await self._verify(intent, key)
-        if verified.different == 0 and verified.missing == 0:
-            await self._collect(intent, documents.Fate.APPLIED, read_back=key)
-            return Collected.DONE
+        if worth_reading(intent.rows, intent.locale):
+            key = await self._read_back(connection, intent, "uncertain")
+            verified = await self._verify(intent, key)
+            if verified.different == 0 and verified.missing == 0:
+                await self._collect(intent, documents.Fate.APPLIED, read_back=key)
+                return Collected.DONE
         if waited >= timing.batch_abandon:
             return await self._abandon(intent, "the answer to the batch was lost and its values are not at Meta")
         self._next_look[intent.id] = now + timing.read_back_after
@@ -226,7 +228,7 @@ class Collector:
             await self._collect(intent, documents.Fate.UNKNOWN, results=results)
             return Collected.FAILED
         read_back = None
-        if unnamed:
+        if unnamed and worth_reading(intent.rows, intent.locale):
             if not self._may_read_back(intent):
                 return Collected.NOT_YET
             read_back = await self._read_back(connection, intent, "unnamed")
@@ -305,8 +307,9 @@ class Collector:
         LOG.warning("abandoned", extra={"intent": intent.id, "why": why})
         now = self._context.clock.now()
         later = now + self._context.settings.timing.late_effect_check
-        followed = Followed(intent=intent.id, sent=intent.sent, at=later)
-        await self._collect(intent, documents.Fate.UNKNOWN, lambda ledger: transitions.follow(ledger, followed))
+        followed = Followed(intent=intent.id, sent=intent.sent, at=later, locale=intent.locale)
+        also = functools.partial(_follow, followed) if worth_reading(intent.rows, intent.locale) else None
+        await self._collect(intent, documents.Fate.UNKNOWN, also)
         return Collected.ABANDONED
 
     async def _collect(
@@ -337,7 +340,7 @@ class Collector:
 
     async def _read_back(self, connection: Connection, intent: Intent, why: str) -> str:
         prefix = self._step_prefix(intent, why)
-        return await read_back(self._context, connection, self._catalog_id, (intent.sent,), prefix)
+        return await read_back(self._context, connection, self._catalog_id, (intent.sent,), prefix, intent.locale)
 
     async def _verify(self, intent: Intent, read_back: str) -> documents.VerifyResult:
         result = await self._context.preparing.run(
@@ -358,6 +361,10 @@ class Collector:
         number = intent.id.rsplit("/", 1)[1]
         nonce = f"{self._context.rng.getrandbits(32):08x}"
         return f"{catalog_prefix(self._catalog_id)}/{intent.epoch:08d}/{intent.operation}/{step}-{number}-{nonce}"
+
+
+def _follow(followed: Followed, ledger: LedgerContent) -> LedgerContent:
+    return transitions.follow(ledger, followed)
 
 
 def _matching_upload(intent: Intent, listed: UploadList, now: datetime) -> UploadAtMeta | None:

@@ -5,12 +5,16 @@ from datetime import datetime
 from controller.api.v1alpha1.catalog import CatalogSpec
 from controller.api.v1alpha1.catalog_ledger import (
     LedgerContent,
+    LocaleDeclaredRecord,
+    LocaleHeadRecord,
+    LocaleRecord,
     OverlayRecord,
     PartitionRecord,
     PendingCounts,
     RefreshRecord,
 )
 from controller.api.v1alpha1.policies import Guards
+from controller.ports.locales import Locale, LocaleDeclared, LocaleHead
 from controller.ports.preparing import (
     GuardPolicy,
     OverlayHead,
@@ -20,7 +24,7 @@ from controller.ports.preparing import (
     PriceChangePolicy,
     RefreshHead,
 )
-from controller.scheduling.ledger import roll_guard
+from controller.scheduling.ledger import Heads, roll_guard
 
 
 def partition(record: PartitionRecord) -> Partition:
@@ -30,6 +34,7 @@ def partition(record: PartitionRecord) -> Partition:
         slot_to=record.slot_to,
         snapshot=record.snapshot,
         payload=record.payload,
+        locales=tuple(LocaleHead(**each.model_dump()) for each in record.locales),
     )
 
 
@@ -54,6 +59,7 @@ def refresh_head(record: RefreshRecord) -> RefreshHead:
         invalid=record.invalid,
         overlays=tuple(OverlayHead(**each.model_dump()) for each in record.overlays),
         judge_again=record.judge_again,
+        locales=tuple(LocaleDeclared(**each.model_dump()) for each in record.locales),
     )
 
 
@@ -77,11 +83,27 @@ def refresh_record(head: RefreshHead, layout_id: int) -> RefreshRecord:
         layout_id=layout_id,
         overlays=tuple(OverlayRecord(**each.model_dump()) for each in head.overlays),
         judge_again=head.judge_again,
+        locales=tuple(LocaleDeclaredRecord(**each.model_dump()) for each in head.locales),
     )
 
 
-def pending_counts(pending: Pending) -> PendingCounts:
-    return PendingCounts(**pending.model_dump(exclude={"index"}))
+def locale(record: LocaleRecord | None) -> Locale | None:
+    return Locale(**record.model_dump()) if record is not None else None
+
+
+def locale_record(found: Locale) -> LocaleRecord:
+    return LocaleRecord(**found.model_dump())
+
+
+def heads(found: Partition) -> Heads:
+    locales = tuple(LocaleHeadRecord(**each.model_dump()) for each in found.locales)
+    return Heads(found.snapshot, found.payload, locales)
+
+
+def pending_counts(pending: Pending, others: PendingCounts | None = None) -> PendingCounts:
+    """What a partition owes. `others`: counts that stay, where a step only counted values for one localization."""
+    counted = PendingCounts(**pending.model_dump(exclude={"index"}))
+    return counted if others is None else others.model_copy(update={"localized": counted.localized})
 
 
 def guard_policy(

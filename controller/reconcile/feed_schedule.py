@@ -204,6 +204,9 @@ class FeedSchedules:
         }
         if schedule.spec.fields is not None and proposal.method is Method.ITEMS_BATCH:
             spec["fields"] = schedule.spec.fields
+        if proposal.overlay is not None:
+            spec.pop("fields", None)
+            spec["overlay"] = proposal.overlay
         operation = SyncOperation(metadata=metadata, spec=SyncOperationSpec.model_validate(spec))
         try:
             created = await self._context.cluster.create(operation)

@@ -115,13 +115,13 @@ def references(ledger: LedgerContent) -> frozenset[str]:
     """Every key that the ledger names."""
     found: list[str | None] = []
     for record in ledger.partitions:
-        found += [record.snapshot, record.payload]
+        found += [record.snapshot, record.payload, *(each.snapshot for each in record.locales)]
     for intent in ledger.intents:
         found += [intent.payload, intent.sent, intent.deletes, intent.results, intent.read_back]
     for items in ledger.items:
         if items.refresh is not None:
             found += [*items.refresh.desired, items.refresh.departures, items.refresh.findings]
-            found += [each.table for each in items.refresh.overlays]
+            found += [key for each in items.refresh.overlays for key in (each.table, each.localized)]
         if items.held is not None:
             found.append(items.held.ids)
     found += [followed.sent for followed in ledger.followed]

@@ -120,7 +120,10 @@ class LedgerBook:
             raise Fault("Conflict", Disposition.RETRY, f"the ledger of catalog {catalog_id} keeps changing")
 
     async def mark_heads(self, catalog_id: str, by: str, snapshots: dict[int, str | None]) -> None:
-        """Note in the store which heads are about to be published, so that a ledger from before is known as such."""
+        """Note in the store which heads are about to be published, so that a ledger from before is known as such.
+
+        `snapshots`: as `transitions.mark` makes them.
+        """
         ledger = self._ledgers[catalog_id].ledger
         number = self._marks[catalog_id] = self._marks.get(catalog_id, 0) + 1
         prefix = heads_prefix(catalog_id)
@@ -138,7 +141,7 @@ class LedgerBook:
         mark = json.loads(newest)
         if transitions.claimed_by(ledger, mark["by"]):
             return True
-        named = {str(record.index): record.snapshot for record in ledger.partitions}
+        named = {str(record.index): transitions.mark(record) for record in ledger.partitions}
         return all(named.get(index) == snapshot for index, snapshot in mark["snapshots"].items())
 
     async def forget(self, catalog_id: str) -> None:

@@ -69,6 +69,24 @@ def known_version(items: ItemsRecord, entry: ItemsEntry, overlay: Overlay) -> Ve
     return Version(record.etag, record.last_modified)
 
 
+def due_at(items: ItemsRecord, entry: ItemsEntry, overlay: Overlay, sight: OverlaySight, now: datetime) -> datetime:
+    """When an overlay is to be looked at. One whose meaning changed alone, without the rows, is read at once."""
+    record = record_of(items, overlay.name)
+    changed = record is not None and record.configuration_digest != overlay_digest(entry, overlay)
+    return now if changed and sight.retry_at is None else sight.due_at(overlay, now)
+
+
+def locales_changed(items: ItemsRecord, entry: ItemsEntry) -> bool:
+    """Tell whether the spec names other languages and countries than what was compared last."""
+    known = items.refresh.locales if items.refresh is not None else ()
+    named = [(each.name, each.locale.language, each.locale.country) for each in known]
+    return named != [
+        (each.name, each.override.language, each.override.country)
+        for each in entry.overlays
+        if each.override is not None
+    ]
+
+
 def record_of(items: ItemsRecord, name: str) -> OverlayRecord | None:
     known = items.refresh.overlays if items.refresh is not None else ()
     return next((each for each in known if each.name == name), None)

@@ -81,6 +81,7 @@ class Recovery:
 
     async def _intact(self, ledger: LedgerContent) -> bool:
         named = [key for record in ledger.partitions for key in (record.snapshot, record.payload) if key is not None]
+        named += [each.snapshot for record in ledger.partitions for each in record.locales]
         if not named:
             return True
         identity = await self._context.store.identity()
@@ -125,7 +126,9 @@ class Recovery:
             LOG.error("the rebuild failed", extra={"catalog": catalog_id})
             return
         now = self._context.clock.now()
-        await self._book.mark_heads(catalog_id, "", {head.index: head.snapshot for head in result.partitions})
+        found = {head.index: convert.heads(head) for head in result.partitions}
+        marks = {index: transitions.mark_of(head.snapshot, head.locales) for index, head in found.items()}
+        await self._book.mark_heads(catalog_id, "", marks)
         await self._book.change(catalog_id, lambda content: _rebuilt(content, result, identity, now, lost=lost))
         self._checked[catalog_id, ledger.epoch] = now
 
@@ -204,11 +207,12 @@ def _sent_since(ledger: LedgerContent) -> bool:
 def _rebuilt(
     ledger: LedgerContent, result: documents.RebuildResult, identity: str, now: datetime, *, lost: bool
 ) -> LedgerContent:
-    heads = {head.index: head for head in result.partitions}
+    heads = {head.index: convert.heads(head) for head in result.partitions}
 
     def change(record: PartitionRecord) -> PartitionRecord:
         head = heads[record.index]
-        return record.model_copy(update={"snapshot": head.snapshot, "payload": None, "head_operation": None})
+        named = {"snapshot": head.snapshot, "payload": None, "locales": head.locales}
+        return record.model_copy(update={**named, "head_operation": None})
 
     changed = transitions.map_partitions(ledger, heads, change)
     items = tuple(

@@ -71,8 +71,9 @@ class Sight:
 def configuration_digest(entry: ItemsEntry, layout: LayoutRecord | None) -> str:
     """Everything of the spec that decides what a row becomes. When it changes, the source is read anew."""
     wire = entry.model_dump(mode="json", by_alias=True, exclude={"interval", "evidence", "overlays"})
-    if entry.overlays:
-        wire["overlays"] = [overlays.overlay_digest(entry, each) for each in entry.overlays]
+    laid_over = [each for each in entry.overlays if each.override is None]
+    if laid_over:  # those for one language or country are not in the rows, and change without a read of the source
+        wire["overlays"] = [overlays.overlay_digest(entry, each) for each in laid_over]
     shards = layout.shards if layout is not None else 0
     text = json.dumps([wire, shards, documents.FORMAT_VERSION], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -110,7 +111,8 @@ class Refreshing:
         due_at = self._full_due_at(catalog, catalog_id, ledger, requested)
         if not self._current(catalog, ledger):
             return due_at  # overlays are read together with the full source
-        return min([due_at, *(sight.of(each).due_at(each, now) for each in catalog.spec.items[0].overlays)])
+        entry, items = catalog.spec.items[0], ledger.items[0]
+        return min([due_at, *(overlays.due_at(items, entry, each, sight.of(each), now) for each in entry.overlays)])
 
     def _current(self, catalog: Catalog, ledger: LedgerContent) -> bool:
         """Tell whether the rows are what the spec makes of the sources."""
@@ -132,7 +134,7 @@ class Refreshing:
             return now
         if requested is not None and requested != sight.handled_request:
             return now
-        if self._undecided(catalog, ledger, sight):
+        if self._undecided(catalog, ledger, sight) or overlays.locales_changed(items, entry):
             return now
         looked_at = sight.looked_at or items.looked_at
         moments = [now if looked_at is None else looked_at + entry.interval]
@@ -198,7 +200,7 @@ class Refreshing:
         """Look at one overlay, if that is due."""
         now = self._context.clock.now()
         mine, entry = sight.of(overlay), catalog.spec.items[0]
-        if mine.due_at(overlay, now) > now:
+        if overlays.due_at(items, entry, overlay, mine, now) > now:
             return False
         known = overlays.known_version(items, entry, overlay)
         if mine.refused is not None or known is None:
@@ -252,6 +254,8 @@ class Refreshing:
         """Whether a look that found nothing new still has something to decide."""
         items = ledger.items[0]
         if items.watching or self._undecided(catalog, ledger, self.sight(catalog_id)):
+            return True
+        if overlays.locales_changed(items, catalog.spec.items[0]):
             return True
         return items.next_look_at is not None and items.next_look_at <= now
 
@@ -489,10 +493,10 @@ def _accepted(
     )
     pending = {counts.index: convert.pending_counts(counts) for counts in result.pending}
     rows = {part.index: part.rows for part in head.partitions}
-    compared = {record.index: record.snapshot for record in seen.partitions}
+    compared = {record.index: transitions.mark(record) for record in seen.partitions}
 
     def change(record: PartitionRecord) -> PartitionRecord:
-        if record.snapshot != compared.get(record.index):
+        if transitions.mark(record) != compared.get(record.index):
             # Counted against an older head: what was acknowledged meanwhile would seem to wait still, and be sent
             # again. The look that follows at once counts anew.
             return record.model_copy(update={"desired_rows": rows.get(record.index, 0)})
@@ -511,4 +515,4 @@ def _accepted(
 
 
 def _heads(ledger: LedgerContent) -> tuple[str | None, ...]:
-    return tuple(record.snapshot for record in ledger.partitions)
+    return tuple(transitions.mark(record) for record in ledger.partitions)

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from controller.api.resource import ObjectKey
 from controller.api.v1alpha1.catalog import Catalog
@@ -40,6 +41,10 @@ BYTES_PER_SECOND_MIN = 1 << 20
 """A send that is slower than this on average is given up."""
 CALLS_WINDOW = timedelta(minutes=15)
 """A batch operation takes at most the calls that the quota allows in this time."""
+
+
+LOCALIZED_WINDOW = timedelta(minutes=5)
+"""One of values for a language or country is over sooner, and leaves half: prices and stock have a promise to keep."""
 
 
 @dataclass(eq=False)
@@ -140,7 +145,8 @@ class Sending:
             update_only=method is Method.REPLACE_FEED and not _may_replace(ledger, held),
             fields=tuple(spec.fields) if spec is not None and spec.fields else documents.VOLATILE_FIELDS,
             item_ids=tuple(spec.item_ids) if spec is not None and spec.item_ids else (),
-            calls_max=max(self._calls_max(ledger), 1),
+            calls_max=max(self._calls_max(ledger, localized=spec is not None and spec.overlay is not None), 1),
+            overlay=spec.overlay if spec is not None else None,
         )
         try:
             result = await self._context.preparing.run(request)
@@ -230,6 +236,7 @@ class Sending:
                 rows=file.rows,
                 deletes=encoded.deletes,
                 delete_count=encoded.plan.delete if not encoded.update_only else 0,
+                **self._for_whom(encoded),
             )
             if feed is not None:
                 await self._book.change(self._catalog_id, functools.partial(_with_intent, intent))
@@ -290,7 +297,8 @@ class Sending:
 
     async def _call(self, connection: Connection, intent: Intent, body: Body) -> tuple[str | None, tuple[Problem, ...]]:
         if intent.feed_id is None:
-            answer = await connection.graph.send_batch(self._catalog_id, body)
+            send = connection.graph.send_batch if intent.locale is None else connection.graph.send_localized_batch
+            answer = await send(self._catalog_id, body)
             return answer.handle, answer.problems
         if intent.removes_feed:
             await connection.graph.delete_feed(self._catalog_id, intent.feed_id)
@@ -368,6 +376,8 @@ class Sending:
             deletes=touching[0].deletes,
             refresh=refresh,
             guard=self._guard(ledger),
+            overlay=touching[0].overlay,
+            locale=convert.locale(touching[0].locale),
         )
         try:
             result = await self._context.preparing.run(request)
@@ -390,15 +400,19 @@ class Sending:
         self, result: documents.AcknowledgeResult, touching: tuple[Intent, ...], used: documents.RefreshHead
     ) -> None:
         now = self._context.clock.now()
-        heads = {head.index: (head.snapshot, head.payload) for head in result.partitions}
-        pending = {counts.index: convert.pending_counts(counts) for counts in result.pending}
+        heads = {head.index: convert.heads(head) for head in result.partitions}
+        counted = {record.index: record.pending for record in self._ledger().partitions}
+        pending = {
+            counts.index: convert.pending_counts(counts, counted[counts.index] if touching[0].locale else None)
+            for counts in result.pending
+        }
 
         def transition(ledger: LedgerContent) -> LedgerContent:
             published = transitions.publish(ledger, self._operation, heads, pending, now)
             marked = transitions.map_partitions(published, heads, lambda record: _mark_sent(record, touching, used))
             return _look_again_if_stale(marked, used, now)
 
-        snapshots = {index: snapshot for index, (snapshot, _) in heads.items()}
+        snapshots = {index: transitions.mark_of(head.snapshot, head.locales) for index, head in heads.items()}
         await self._book.mark_heads(self._catalog_id, self._operation, snapshots)
         await self._book.change(self._catalog_id, transition)
 
@@ -480,7 +494,14 @@ class Sending:
             raise Fault("DependencyNotReady", Disposition.RETRY, "the source was not read yet")
         return convert.refresh_head(record)
 
-    def _calls_max(self, ledger: LedgerContent) -> int:
+    def _for_whom(self, encoded: documents.EncodeResult) -> dict[str, Any]:
+        """Whose values the bodies are, where they are not the items' own."""
+        spec = self._report.operation_spec()
+        if encoded.locale is None or spec is None:
+            return {}
+        return {"overlay": spec.overlay, "locale": convert.locale_record(encoded.locale)}
+
+    def _calls_max(self, ledger: LedgerContent, *, localized: bool) -> int:
         catalog = self._catalog()
         if catalog is None:
             return 1
@@ -488,10 +509,12 @@ class Sending:
         if connection is None:
             return 1
         limit = connection.quotas.batch
-        window = int(limit.per_hour * CALLS_WINDOW.total_seconds() // quota.HOUR_SECONDS)
+        duration = LOCALIZED_WINDOW if localized else CALLS_WINDOW
+        window = int(limit.per_hour * duration.total_seconds() // quota.HOUR_SECONDS)
         record = transitions.quota_record(ledger, connection.quotas.app_id, Bucket.BATCH)
         hour_only = replace(limit, per_minute=None)
-        return min(window, quota.available(record, hour_only, self._context.clock.now()))
+        available = quota.available(record, hour_only, self._context.clock.now())
+        return min(window, available // 2 if localized else available)
 
     def _method(self, held: tuple[PartitionRecord, ...]) -> Method:
         claim = held[0].claim

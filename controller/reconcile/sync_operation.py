@@ -12,6 +12,7 @@ from controller.api.v1alpha1.common import Method
 from controller.api.v1alpha1.policies import DeletionPolicy, ManagementPolicy, OnExceed
 from controller.api.v1alpha1.sync_operation import Phase, SyncOperation, SyncOperationStatus
 from controller.faults import Disposition, Fault
+from controller.planning import dispatch
 from controller.planning.retention import ended
 from controller.planning.verdicts import absent, progress, retry_text, true
 from controller.ports.meta import Bucket
@@ -226,6 +227,10 @@ class SyncOperations:
             raise Fault("DependencyNotReady", Disposition.RETRY, "the feed of the shard does not exist yet")
         if not ledger.items or ledger.items[0].refresh is None:
             raise Fault("DependencyNotReady", Disposition.RETRY, "the source was not read yet")
+        overlay = operation.spec.overlay
+        if overlay is not None and all(overlay not in dispatch.localized_names(record) for record in records):
+            message = f"spec.overlay: the Catalog has no overlay {overlay} with values for a language or country"
+            raise Fault("InvalidSpec", Disposition.STALLED, message)
         return records
 
     async def _wait(self, operation: SyncOperation, fault: Fault) -> Outcome:
@@ -256,9 +261,9 @@ class SyncOperations:
 
 
 def _pointless(operation: SyncOperation, wanted: tuple[PartitionRecord, ...]) -> bool:
-    """Tell whether a batch that a schedule made has nothing to send any more: a full send took its values along."""
+    """Tell whether a batch that a schedule made has nothing to send any more: another operation took it along."""
     made_by_us = operation.metadata.controller is not None and not operation.spec.item_ids
-    owes = any(record.pending.volatile for record in wanted)
+    owes = any(dispatch.owes(record, operation.spec.overlay) for record in wanted)
     return operation.spec.method == Method.ITEMS_BATCH and made_by_us and not operation.spec.dry_run and not owes
 
 

@@ -7,6 +7,7 @@ status, then `release`.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from controller.api.v1alpha1.catalog_ledger import (
@@ -16,6 +17,7 @@ from controller.api.v1alpha1.catalog_ledger import (
     Intent,
     IntentState,
     LedgerContent,
+    LocaleHeadRecord,
     PartitionRecord,
     PendingCounts,
     QuotaRecord,
@@ -189,24 +191,43 @@ def settled(ledger: LedgerContent, operation: str) -> tuple[int, ...]:
     return tuple(sorted(seen - open_))
 
 
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What stands for one partition from now on."""
+
+    snapshot: str | None
+    payload: str | None
+    locales: tuple[LocaleHeadRecord, ...] = ()
+
+
+def mark_of(snapshot: str | None, locales: Iterable[LocaleHeadRecord]) -> str | None:
+    """Everything that the ledger names of what Meta acknowledged of a partition, in one text."""
+    more = [each.snapshot for each in locales]
+    return "\n".join([snapshot or "", *more]) if more else snapshot
+
+
+def mark(record: PartitionRecord) -> str | None:
+    return mark_of(record.snapshot, record.locales)
+
+
 def publish(
     ledger: LedgerContent,
     operation: str,
-    heads: dict[int, tuple[str | None, str | None]],
+    heads: dict[int, Heads],
     pending: dict[int, PendingCounts],
     now: datetime,
 ) -> LedgerContent:
-    """Name the new heads (snapshot, payload) and forget the intents that they account for."""
+    """Name the new heads and forget the intents that they account for."""
     for index in heads:
         holder = partition(ledger, index).claim
         if holder is None or holder.operation != operation:
             raise LedgerConflict(f"partition {index} is not held by the operation")
 
     def change(record: PartitionRecord) -> PartitionRecord:
-        snapshot, payload = heads[record.index]
+        head = heads[record.index]
         counts = since(record.pending, pending.get(record.index, record.pending), now)
-        update = {"snapshot": snapshot, "payload": payload, "head_operation": operation, "pending": counts}
-        return record.model_copy(update=update)
+        named = {"snapshot": head.snapshot, "payload": head.payload, "locales": head.locales}
+        return record.model_copy(update={**named, "head_operation": operation, "pending": counts})
 
     changed = map_partitions(ledger, heads, change)
     return changed.model_copy(update={"intents": _without(changed, operation, frozenset(heads))})
@@ -219,6 +240,7 @@ def since(before: PendingCounts, counts: PendingCounts, now: datetime) -> Pendin
             "creations_since": (before.creations_since or now) if counts.creations else None,
             "volatile_since": (before.volatile_since or now) if counts.volatile else None,
             "static_since": (before.static_since or now) if counts.static else None,
+            "localized": before.localized if counts.localized is None else counts.localized,
         }
     )
 

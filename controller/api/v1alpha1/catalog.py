@@ -142,6 +142,15 @@ class Derived(Observation):
     )
 
 
+class LocalizedStatus(Observation):
+    """How far the values of an overlay for one language or country are at Meta."""
+
+    items: Count = Field(default=0, description="Items at Meta that it has values for.")
+    acknowledged: Count = Field(default=0, description="Of these, those of which Meta has exactly its values.")
+    pending: Count = Field(default=0, description="Items whose values are still to be sent, or to be removed.")
+    refused: Count = Field(default=0, description="Items whose values Meta has refused as they are now.")
+
+
 class OverlayStatus(Observation):
     """One overlay of an entry of spec.items."""
 
@@ -154,6 +163,10 @@ class OverlayStatus(Observation):
     source_version: ShortText | None = Field(default=None, description="Version of the last good read.")
     reason: ShortText | None = Field(default=None, description="Why the last look failed; absent where it did not.")
     message: Text | None = Field(default=None, description="What went wrong, and when the next try is.")
+    localized: LocalizedStatus | None = Field(
+        default=None,
+        description="Its values at Meta, if they are for one language or country.",
+    )
 
 
 class ItemsStatus(Observation):

@@ -24,6 +24,13 @@ class Owner(WireModel):
     uid: str
 
 
+class LocaleRecord(WireModel):
+    """A language, a country, or one within the other. Mirrors controller.ports.locales.Locale."""
+
+    language: str | None = None
+    country: str | None = None
+
+
 class Claim(WireModel):
     """A partition that one operation has to itself. Never expires by time."""
 
@@ -83,6 +90,36 @@ class Intent(WireModel):
     read_back: str | None = None
     unnamed_refused: int = 0
     ended_at: Timestamp | None = None
+    overlay: str | None = None
+    locale: LocaleRecord | None = None
+    """Not the items' own values: those of this overlay, for one language or country."""
+
+
+class LocaleCounts(WireModel):
+    """What a partition owes Meta for one language or country. Mirrors controller.ports.locales.LocalePending."""
+
+    name: str
+    locale: LocaleRecord
+    ids: int = 0
+    acknowledged: int = 0
+    changes: int = 0
+    refused: int = 0
+    unknown: int = 0
+
+
+class LocaleHeadRecord(WireModel):
+    """What Meta acknowledged for one language or country. Mirrors controller.ports.locales.LocaleHead."""
+
+    name: str
+    locale: LocaleRecord
+    snapshot: str
+
+
+class LocaleDeclaredRecord(WireModel):
+    """A language or country of the spec. Mirrors controller.ports.locales.LocaleDeclared."""
+
+    name: str
+    locale: LocaleRecord
 
 
 class PendingCounts(WireModel):
@@ -100,6 +137,7 @@ class PendingCounts(WireModel):
     creations_since: Timestamp | None = None
     volatile_since: Timestamp | None = None
     static_since: Timestamp | None = None
+    localized: tuple[LocaleCounts, ...] | None = Field(default=None, max_length=32)
 
 
 class PartitionRecord(WireModel):
@@ -114,6 +152,7 @@ class PartitionRecord(WireModel):
     claim: Claim | None = None
     snapshot: str | None = None
     payload: str | None = None
+    locales: tuple[LocaleHeadRecord, ...] = Field(default=(), max_length=32)
     head_operation: str | None = None
     """uid of the operation that made the heads."""
     desired_rows: int = 0
@@ -146,6 +185,8 @@ class OverlayRecord(WireModel):
     unknown: int = 0
     sample_unknown: tuple[str, ...] = Field(default=(), max_length=10)
     superseded_digests: tuple[str, ...] = Field(default=(), max_length=16)
+    locale: LocaleRecord | None = None
+    localized: str | None = None
 
 
 class OverlayRepeat(WireModel):
@@ -177,6 +218,7 @@ class RefreshRecord(WireModel):
     layout_id: int = 1
     overlays: tuple[OverlayRecord, ...] = Field(default=(), max_length=16)
     judge_again: bool = False
+    locales: tuple[LocaleDeclaredRecord, ...] = Field(default=(), max_length=16)
 
 
 class HeldRecord(WireModel):
@@ -235,6 +277,7 @@ class Followed(WireModel):
     sent: str
     at: Timestamp
     """When to read."""
+    locale: LocaleRecord | None = None
 
 
 class StoreRecord(WireModel):

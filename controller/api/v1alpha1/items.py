@@ -33,6 +33,10 @@ OVERLAYS_MAX = 8
 ID_COLUMN = "id"
 NOT_OVERLAID = ("id", "item_group_id", "previous_id")
 """Fields that say what an item is and where it lives: the full source alone gives them."""
+COUNTRY_FIELDS = ("price", "sale_price", "unit_price", "base_price", "status", "availability")
+"""Meta: localized items batch, fields that only the values of a country may have."""
+NOT_LOCALIZED = ("image_link",)
+"""Meta: localized items batch, a field that no localization may have; image[0].url stands for it."""
 PRESIGNED_PATTERN = r"(?i)[?&](x-amz-signature|x-goog-signature|sig|signature|token|access_token|api_?key|password)="
 """Query parameters that make an address a secret: S3, GCS, Azure, and what else is common."""
 
@@ -480,7 +484,7 @@ class EmptyCells(StrEnum):
 
 
 class Override(Spec):
-    """For whom other values are shown."""
+    """For whom other values are shown: a language, a country, or a language within a country."""
 
     RULES: ClassVar[tuple[Rule, ...]] = (Rule("has(self.language) || has(self.country)", "give language or country"),)
 
@@ -498,15 +502,23 @@ class Overlay(Spec):
     """A file with some fields of items that the full source has, e.g. prices or stock, refreshed on its own.
 
     Its values win over those of the full source; of several overlays the last listed one that ever had a value wins.
-    It makes and removes no items. When an overlay is removed, its values end.
+    It makes and removes no items. When an overlay is removed, its values end. With override its values are for one
+    language or country, where Meta shows them instead of the item's own.
     """
 
     RULES: ClassVar[tuple[Rule, ...]] = (
-        # Read as a plain overlay, the texts of one language would replace those of all.
         Rule(
-            "!has(self.override)",
-            "values per language or country cannot be sent yet: leave this overlay out",
-            ".override",
+            "!has(self.override) || !has(self.override.language) || !has(self.columns) || "
+            f"!self.columns.exists(each, each.field in {list(COUNTRY_FIELDS)})",
+            "price, sale_price, unit_price, base_price, status and availability can only differ by country: give an "
+            "override with country alone, or leave these columns out",
+            ".columns",
+        ),
+        Rule(
+            f"!has(self.override) || !has(self.columns) || "
+            f"!self.columns.exists(each, each.field in {list(NOT_LOCALIZED)})",
+            "image_link cannot differ by language or country: give image[0].url instead",
+            ".columns",
         ),
         Rule(
             f"!has(self.columns) || !self.columns.exists(each, each.field in {list(NOT_OVERLAID)})",
@@ -546,12 +558,28 @@ class Overlay(Spec):
     )
     override: Override | None = Field(
         default=None,
-        description="Reserved for values that are shown in one language or country only.",
+        description="For whom the values are: they are shown in this language or country only, and do not win over "
+        "those of the full source elsewhere. Absent: for all.",
     )
+
+
+def _same_override(part: str) -> str:
+    """CEL: two overlays, each with an override, name the same language or country, or none."""
+    first, second = (f"(has({each}.override.{part}) ? {each}.override.{part} : '')" for each in ("one", "other"))
+    return f"{first} == {second}"
 
 
 class ItemsEntry(Spec):
     """Where the rows of one item type come from and what becomes of them."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.overlays) || self.overlays.all(one, !has(one.override) || self.overlays.filter(other, "
+            f"has(other.override) && {_same_override('language')} && {_same_override('country')}).size() == 1)",
+            "two overlays give values for the same language or country: one localization has one overlay",
+            ".overlays",
+        ),
+    )
 
     name: EntryName = Field(description="Name of the entry, unique in the Catalog.")
     item_type: ItemType = Field(default=ItemType.PRODUCT_ITEM, description="What the rows are.")

@@ -16,6 +16,7 @@ from controller.api.values import (
     STATUS_LIST_MAX,
     Count,
     Digest,
+    EntryName,
     FieldName,
     ItemID,
     ObjectName,
@@ -76,6 +77,7 @@ class SyncOperationSpec(Spec):
         immutable("dryRun", message=SPEC_IMMUTABLE, optional=True),
         immutable("itemIDs", message=SPEC_IMMUTABLE, optional=True),
         immutable("fields", message=SPEC_IMMUTABLE, optional=True),
+        immutable("overlay", message=SPEC_IMMUTABLE, optional=True),
         immutable("deadline", message=SPEC_IMMUTABLE, optional=True),
         Rule(
             "!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)",
@@ -88,6 +90,16 @@ class SyncOperationSpec(Spec):
         Rule(
             "self.method == 'ItemsBatch' || (!has(self.itemIDs) && !has(self.fields))",
             "itemIDs and fields narrow an ItemsBatch; ReplaceFeed always sends every row of its shard",
+        ),
+        Rule(
+            "!has(self.overlay) || self.method == 'ItemsBatch'",
+            "the values of an overlay for a language or country are sent by ItemsBatch",
+            ".overlay",
+        ),
+        Rule(
+            "!has(self.overlay) || !has(self.fields)",
+            "an overlay's values for a language or country are sent as a whole: leave fields out",
+            ".fields",
         ),
     )
 
@@ -107,6 +119,10 @@ class SyncOperationSpec(Spec):
     fields: Annotated[tuple[FieldName, ...], Field(min_length=1, max_length=FIELDS_MAX), ListSet()] | None = Field(
         default=None,
         description="Send only these fields.",
+    )
+    overlay: EntryName | None = Field(
+        default=None,
+        description="Send the values of this overlay for its language or country, and nothing else.",
     )
     deadline: Annotated[Duration, at_least("1m")] = Field(
         default=timedelta(hours=24),

@@ -45,7 +45,7 @@ IMPOSSIBLE: dict[str, Callable[[], LedgerContent]] = {
     "a claim on a partition that does not exist": lambda: transitions.claim(ledger(), (7,), claim_of("a"), SETTLE),
     "a claim before the last effect has settled": lambda: transitions.claim(
         transitions.release(
-            transitions.publish(collected(), "a", {0: ("s", "p")}, {}, NOW),
+            transitions.publish(collected(), "a", {0: transitions.Heads("s", "p")}, {}, NOW),
             "a",
         ),
         (0,),
@@ -66,8 +66,12 @@ IMPOSSIBLE: dict[str, Callable[[], LedgerContent]] = {
     "a second fate": lambda: transitions.collect(collected(), "a/0", Fate.UNKNOWN, NOW),
     "a release while an intent is open": lambda: transitions.release(opened(), "a"),
     "a release while an intent is not accounted for": lambda: transitions.release(collected(), "a"),
-    "heads of a partition that is not held": lambda: transitions.publish(ledger(), "a", {0: ("s", "p")}, {}, NOW),
-    "heads of somebody else's partition": lambda: transitions.publish(claimed("b"), "a", {0: ("s", "p")}, {}, NOW),
+    "heads of a partition that is not held": lambda: transitions.publish(
+        ledger(), "a", {0: transitions.Heads("s", "p")}, {}, NOW
+    ),
+    "heads of somebody else's partition": lambda: transitions.publish(
+        claimed("b"), "a", {0: transitions.Heads("s", "p")}, {}, NOW
+    ),
     "more calls than the quota has": lambda: transitions.reserve(
         ledger(), "app", "CatalogBatch", 3, QuotaLimit(per_hour=2), NOW
     ),
@@ -88,7 +92,7 @@ def test_the_way_of_one_operation() -> None:
     assert transitions.settled(opened(), "a") == ()
     assert transitions.settled(accepted(), "a") == ()
     assert transitions.settled(collected(), "a") == (0,)
-    published = transitions.publish(collected(), "a", {0: ("snapshot", "payload")}, {}, NOW)
+    published = transitions.publish(collected(), "a", {0: transitions.Heads("snapshot", "payload")}, {}, NOW)
     assert published.intents == ()
     assert transitions.begun(published, "a"), "published and not released: it is finished, not planned again"
     assert published.partitions[0].snapshot == "snapshot"
@@ -109,13 +113,13 @@ def test_claiming_again_what_one_holds_changes_nothing_else() -> None:
 
 def test_an_intent_over_two_partitions_is_accounted_for_one_by_one() -> None:
     both = transitions.collect(transitions.accept(opened(partitions=(0, 1)), "a/0", "h", NOW), "a/0", Fate.APPLIED, NOW)
-    half = transitions.publish(both, "a", {0: ("s", None)}, {}, NOW)
+    half = transitions.publish(both, "a", {0: transitions.Heads("s", None)}, {}, NOW)
     assert [intent.partitions for intent in half.intents] == [(1,)]
     released = transitions.release(half, "a", (0,))
     assert [record.claim is not None for record in released.partitions] == [False, True]
     with pytest.raises(LedgerConflict):
         transitions.release(released, "a", (1,))
-    assert transitions.publish(released, "a", {1: ("s", None)}, {}, NOW).intents == ()
+    assert transitions.publish(released, "a", {1: transitions.Heads("s", None)}, {}, NOW).intents == ()
 
 
 def test_what_can_not_be_told_is_abandoned_with_distrust() -> None:
@@ -246,7 +250,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(operation=OPERATIONS)
     def acknowledge(self, operation: str) -> None:
         ready = transitions.settled(self.ledger, operation)
-        heads: dict[int, tuple[str | None, str | None]] = {index: (f"{operation}-{index}", None) for index in ready}
+        heads = {index: transitions.Heads(f"{operation}-{index}", None) for index in ready}
         assert self.attempt(lambda: transitions.publish(self.ledger, operation, heads, {}, self.now))
 
     @rule(operation=OPERATIONS)
