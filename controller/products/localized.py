@@ -13,7 +13,7 @@ from datetime import datetime
 import orjson
 import polars as pl
 
-from controller.api.v1alpha1.items import COUNTRY_FIELDS, NOT_LOCALIZED
+from controller.api.v1alpha1.overrides import COUNTRY_FIELDS, NOT_LOCALIZED
 from controller.products import rules
 from controller.products.acknowledge import Line
 from controller.products.advice import Rule

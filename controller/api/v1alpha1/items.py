@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from controller.api.base import ListMap, Rule, exactly_one, matches
 from controller.api.durations import Duration, at_least
 from controller.api.resource import Spec
+from controller.api.v1alpha1.overrides import ONE_OVERLAY_EACH, OVERLAY_RULES, Override
 from controller.api.values import (
     USER_INFO_PATTERN,
     EntryName,
@@ -33,10 +34,6 @@ OVERLAYS_MAX = 8
 ID_COLUMN = "id"
 NOT_OVERLAID = ("id", "item_group_id", "previous_id")
 """Fields that say what an item is and where it lives: the full source alone gives them."""
-COUNTRY_FIELDS = ("price", "sale_price", "unit_price", "base_price", "status", "availability")
-"""Meta: localized items batch, fields that only the values of a country may have."""
-NOT_LOCALIZED = ("image_link",)
-"""Meta: localized items batch, a field that no localization may have; image[0].url stands for it."""
 PRESIGNED_PATTERN = r"(?i)[?&](x-amz-signature|x-goog-signature|sig|signature|token|access_token|api_?key|password)="
 """Query parameters that make an address a secret: S3, GCS, Azure, and what else is common."""
 
@@ -483,21 +480,6 @@ class EmptyCells(StrEnum):
     """That the item has no such value."""
 
 
-class Override(Spec):
-    """For whom other values are shown: a language, a country, or a language within a country."""
-
-    RULES: ClassVar[tuple[Rule, ...]] = (Rule("has(self.language) || has(self.country)", "give language or country"),)
-
-    language: Annotated[str, Field(max_length=8, pattern=r"^[a-z]{2,3}_[A-Z]{2}$")] | None = Field(
-        default=None,
-        description="Language as Meta writes it, e.g. fr_XX.",
-    )
-    country: Annotated[str, Field(max_length=2, pattern=r"^[A-Z]{2}$")] | None = Field(
-        default=None,
-        description="Country, ISO 3166, e.g. FR.",
-    )
-
-
 class Overlay(Spec):
     """A file with some fields of items that the full source has, e.g. prices or stock, refreshed on its own.
 
@@ -507,19 +489,7 @@ class Overlay(Spec):
     """
 
     RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "!has(self.override) || !has(self.override.language) || !has(self.columns) || "
-            f"!self.columns.exists(each, each.field in {list(COUNTRY_FIELDS)})",
-            "price, sale_price, unit_price, base_price, status and availability can only differ by country: give an "
-            "override with country alone, or leave these columns out",
-            ".columns",
-        ),
-        Rule(
-            f"!has(self.override) || !has(self.columns) || "
-            f"!self.columns.exists(each, each.field in {list(NOT_LOCALIZED)})",
-            "image_link cannot differ by language or country: give image[0].url instead",
-            ".columns",
-        ),
+        *OVERLAY_RULES,
         Rule(
             f"!has(self.columns) || !self.columns.exists(each, each.field in {list(NOT_OVERLAID)})",
             "id, item_group_id and previous_id come from the full source: name the id in idColumn",
@@ -563,23 +533,10 @@ class Overlay(Spec):
     )
 
 
-def _same_override(part: str) -> str:
-    """CEL: two overlays, each with an override, name the same language or country, or none."""
-    first, second = (f"(has({each}.override.{part}) ? {each}.override.{part} : '')" for each in ("one", "other"))
-    return f"{first} == {second}"
-
-
 class ItemsEntry(Spec):
     """Where the rows of one item type come from and what becomes of them."""
 
-    RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "!has(self.overlays) || self.overlays.all(one, !has(one.override) || self.overlays.filter(other, "
-            f"has(other.override) && {_same_override('language')} && {_same_override('country')}).size() == 1)",
-            "two overlays give values for the same language or country: one localization has one overlay",
-            ".overlays",
-        ),
-    )
+    RULES: ClassVar[tuple[Rule, ...]] = (ONE_OVERLAY_EACH,)
 
     name: EntryName = Field(description="Name of the entry, unique in the Catalog.")
     item_type: ItemType = Field(default=ItemType.PRODUCT_ITEM, description="What the rows are.")
