@@ -125,3 +125,12 @@ def make_body(content: bytes, *, pieces: int = 3, sha256: str | None = None, siz
 
 def json_bytes(value: object) -> bytes:
     return json.dumps(value).encode()
+
+
+def page(*rows: object, after: str | None = None) -> object:
+    if after is None:
+        return {"data": list(rows), "paging": {"cursors": {"before": "B", "after": "A"}}}
+    return {
+        "data": list(rows),
+        "paging": {"cursors": {"after": after}, "next": f"{ENDPOINT}/v26.0/x?access_token={TOKEN}&after={after}"},
+    }

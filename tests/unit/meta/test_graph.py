@@ -35,17 +35,9 @@ from tests.unit.meta.scripted import (
     credentials,
     envelope,
     make_body,
+    page,
     raw,
 )
-
-
-def page(*rows: object, after: str | None = None) -> object:
-    if after is None:
-        return {"data": list(rows), "paging": {"cursors": {"before": "B", "after": "A"}}}
-    return {
-        "data": list(rows),
-        "paging": {"cursors": {"after": after}, "next": f"{ENDPOINT}/v26.0/x?access_token={TOKEN}&after={after}"},
-    }
 
 
 def test_it_is_a_graph() -> None:

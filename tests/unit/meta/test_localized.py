@@ -18,6 +18,7 @@ from tests.unit.meta.scripted import (
     connect,
     envelope,
     make_body,
+    page,
 )
 
 
