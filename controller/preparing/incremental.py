@@ -79,7 +79,7 @@ class ActualLines:
         heights = np.array(candidates.heights, np.int64)
         self._starts = splitter.first_chosen + np.cumsum(heights) - heights
         self._stop = splitter.first_chosen + int(heights.sum())
-        self._actual = walked.lines[np.array(candidates.pieces, np.int64)]
+        self._actual = np.array(candidates.lines, np.int64)
         self._hashes = np.where(np.array(candidates.plain, bool), np.array(candidates.hashes, np.uint64), np.uint64(0))
         self._exact = candidates.exact
         self._blank = np.array(candidates.blank, bool)

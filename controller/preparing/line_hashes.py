@@ -12,19 +12,27 @@ import numpy.typing as npt
 import polars as pl
 
 from controller.products.fingerprints import xxh3
-from controller.products.raw import CARRIED_BYTES_MAX, JOINED_BYTES_MAX, Hashed, Hashes, UnsuitableError, hash_of
-from controller.products.splitting import LINE_END, Lines, Splitter
+from controller.products.raw import (
+    CARRIED_BYTES_MAX,
+    END_OF_LINE,
+    JOINED_BYTES_MAX,
+    Hashed,
+    Hashes,
+    UnsuitableError,
+    hash_of,
+)
+from controller.products.splitting import Lines, Splitter
 
 _RETURN = "\r"
 
 
 def hash_lines(descriptor: int, size: int, splitter: Splitter, *, torn: bool) -> Hashed | None:
     """Hash all records as `raw.hash_records` does, or return None where that has to do it."""
-    if not isinstance(splitter, Lines) or (splitter.head and not splitter.head.endswith(LINE_END)):
+    if not isinstance(splitter, Lines) or (splitter.head and not splitter.head.endswith(END_OF_LINE)):
         return None
     path = Path(f"/proc/self/fd/{descriptor}")
-    head = splitter.head.count(LINE_END)
-    returns = splitter.head.endswith(_RETURN.encode() + LINE_END)
+    head = splitter.head.count(END_OF_LINE)
+    returns = splitter.head.endswith(_RETURN.encode() + END_OF_LINE)
     line = pl.col("line")
     whole = pl.concat_str(line, pl.lit(_RETURN)) if returns else line
     odd = pl.lit(value=False)
@@ -38,16 +46,16 @@ def hash_lines(descriptor: int, size: int, splitter: Splitter, *, torn: bool) ->
         )
     except pl.exceptions.PolarsError:
         return None
-    ends = found.get_column("size").to_numpy().astype(np.int64) + len(LINE_END) + returns
+    ends = found.get_column("size").to_numpy().astype(np.int64) + len(END_OF_LINE) + returns
     stops = np.cumsum(ends)
-    unclosed = bool(size) and os.pread(descriptor, 1, size - 1) != LINE_END
+    unclosed = bool(size) and os.pread(descriptor, 1, size - 1) != END_OF_LINE
     if not stops.size or stops[-1] - unclosed != size or ends.max() > CARRIED_BYTES_MAX:
         return None
     hashes = found.get_column("hash").to_numpy().copy()
     keeps = np.ones(hashes.size, bool)
     keeps[:head] = False
     odd_ones = found.get_column("odd").arg_true().to_numpy()
-    _join(descriptor, odd_ones[odd_ones >= head], (stops - ends, stops - len(LINE_END)), hashes, keeps, torn=torn)
+    _join(descriptor, odd_ones[odd_ones >= head], (stops - ends, stops - len(END_OF_LINE)), hashes, keeps, torn=torn)
     at = np.flatnonzero(keeps)
     return Hashed(at + 1, hashes[at])
 

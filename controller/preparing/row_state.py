@@ -4,6 +4,7 @@
 manifest stands for the rows of every partition.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +30,7 @@ from controller.preparing.manifests import (
 from controller.preparing.objects import ROW_GROUP_ROWS, reading, scan_table, table_key, write_table
 from controller.preparing.source_rows import Whole, WholeRead, rules_of
 from controller.preparing.spill import ORDER
-from controller.preparing.walk import blocks
+from controller.preparing.walk import windows
 from controller.products.fields import ID, VOLATILE
 from controller.products.fingerprints import NORMALISER, row_hash
 from controller.products.masks import MaskBook
@@ -86,8 +87,8 @@ def raw_hashes(spooled: Whole, splitter: Splitter, lines: pl.Series, rows: int, 
     """
     records = hash_lines(spooled.descriptor, spooled.size, splitter, torn=torn)
     if records is None:
-        bytes_ = blocks(spooled.descriptor, splitter.head_bytes, spooled.size)
-        records = hash_records(bytes_, splitter, splitter.first_line, torn=torn)
+        with contextlib.closing(windows(spooled.descriptor, splitter.head_bytes, spooled.size, splitter)) as parts:
+            records = hash_records(parts, splitter, splitter.first_line, torn=torn)
     starts, hashes = records.starts, records.hashes
     if splitter.numbered and (torn or starts.size != rows):
         raise UnsuitableError  # numbers mean the same record only where each is one row

@@ -12,12 +12,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 
 from controller.faults import Fault
 from controller.products import json_records
-from controller.products.raw import Breaks, Hashes, UnsuitableError, hash_of
+from controller.products.raw import Pieces, UnsuitableError, cut_at
 from controller.products.reading import BLOCK_BYTES
 from controller.products.records import Findings
 from controller.products.shapes import BOM, Shape
@@ -66,16 +65,14 @@ class Elements:
     numbered: bool = True
     late: bool = False
     tail_follows: bool = True
+    in_threads: bool = False
 
     @property
     def guard(self) -> bytes:
         return self.end
 
-    def measured(self, pieces: list[bytes]) -> tuple[Hashes, Breaks | None]:
-        return np.fromiter(map(hash_of, pieces), np.uint64, len(pieces)), None
-
-    def hash_of(self, content: bytes) -> int:
-        return hash_of(content)
+    def cut(self, text: bytes) -> Pieces:
+        return cut_at(text, re.compile(re.escape(self.end)))
 
     def goes_on(self, content: bytes) -> bool:
         try:
@@ -89,7 +86,7 @@ class Elements:
             raise UnsuitableError
         return False
 
-    def unsure(self, pieces: list[bytes]) -> Iterable[int]:
+    def unsure(self, pieces: Pieces) -> Iterable[int]:
         return [number for number, piece in enumerate(pieces) if b"{" in piece or b"[" in piece]
 
     def is_nothing(self, piece: bytes) -> bool:  # noqa: ARG002 - an element is a row

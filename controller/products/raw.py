@@ -8,7 +8,8 @@ with what follows until it is whole. A candidate is therefore a run of bytes tha
 which only a parser knows how many rows it holds.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,22 +17,63 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-GROUP_PIECES = 8_192
-"""Pieces that are looked up together: enough for array operations to pay, few enough to stay in the cache."""
+GROUP_PIECES = 16_384
+"""Hashes that are looked up together: enough for array operations to pay, few enough to stay in the cache."""
 JOINED_BYTES_MAX = 65_536
 """As in `records`: a quoted value that is longer is taken for an unbalanced quote."""
 CARRIED_BYTES_MAX = JOINED_BYTES_MAX * 128
-CANDIDATE, INSIDE = -1, -2
-"""In `Scanned.places`: a record that has to be parsed; the rest of a record, or nothing but blanks."""
+INSIDE = -2
+"""In `Scanned.places`: the rest of a record, or nothing but blanks. -1 is a record that has to be parsed."""
 NOT_FOUND = -1
 AMONG_PIECE = 1 << 20
 """Hashes that are looked for at once."""
 
 Hashes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int32]
-Breaks = npt.NDArray[np.int32]
+Positions = npt.NDArray[np.int64]
+END_OF_LINE = b"\n"
 
 hash_of = xxhash.xxh3_64_intdigest
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A text that was cut. Between a stop and the next start are an `end` and blanks that belong to neither."""
+
+    text: bytes
+    starts: Positions
+    stops: Positions
+    hashes: Hashes
+
+    def __len__(self) -> int:
+        return int(self.starts.size)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start, stop in zip(self.starts.tolist(), self.stops.tolist(), strict=True):
+            yield self.text[start:stop]
+
+    def content(self, first: int, after: int) -> bytes:
+        """Return neighbours as they stand in the text."""
+        return self.text[self.starts[first] : self.stops[after - 1]]
+
+    def behind(self, used: int, end: bytes) -> bytes:
+        """Return the text behind so many pieces."""
+        if used == len(self):
+            return b""
+        return self.text[int(self.stops[used - 1]) + len(end) if used else 0 :]
+
+
+def cut_at(text: bytes, end: re.Pattern[bytes], first: int = 0) -> Pieces:
+    """Cut a text at each place where a pattern is found. The first piece starts at `first`."""
+    spans = [found.span() for found in end.finditer(text)]
+    starts, stops = [first, *(behind for _, behind in spans)], [stop for stop, _ in spans]
+    if starts[-1] < len(text):
+        stops.append(len(text))
+    else:
+        starts.pop()
+    content = memoryview(text)
+    hashes = [hash_of(content[start:stop]) for start, stop in zip(starts, stops, strict=True)]
+    return Pieces(text, np.array(starts, np.int64), np.array(stops, np.int64), np.array(hashes, np.uint64))
 
 
 class Finder(Protocol):
@@ -67,20 +109,15 @@ class Splitter(Protocol):
         """Records are named by their number instead of by their line."""
         ...
 
-    def measured(self, pieces: list[bytes]) -> tuple[Hashes, Breaks | None]:
-        """Return the hash of each piece, and of each the line breaks in front of the record and in all.
-
-        Without breaks each piece is one line, or one number.
-        """
+    def cut(self, text: bytes) -> Pieces:
+        """Cut behind each `end`, and hash the pieces. The last one may have no end."""
         ...
-
-    def hash_of(self, content: bytes) -> int: ...
 
     def goes_on(self, content: bytes) -> bool:
         """Tell whether the record needs the next piece to be whole."""
         ...
 
-    def unsure(self, pieces: list[bytes]) -> Iterable[int]:
+    def unsure(self, pieces: Pieces) -> Iterable[int]:
         """Return which pieces may need the next one or may not be plain; all others are records and plain."""
         ...
 
@@ -151,114 +188,127 @@ class Index:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a text that ends behind an `end`. Of the last one, `tail` is what is behind its last record."""
+
+    pieces: Pieces
+    tail: bytes = b""
+
+
+def last_window(text: bytes, splitter: Splitter) -> Window:
+    """Cut the last part of a text."""
+    found = text.rfind(splitter.end)
+    at = found + len(splitter.end) if found >= 0 else 0
+    last, tail = splitter.last(text[at:])
+    return Window(splitter.cut(text[:at] + (last or b"")), tail)
+
+
 @dataclass(slots=True)
 class Scanned:
-    """What a walk met. `places` has one entry per piece; `breaks` as well, where pieces are not lines."""
+    """What a walk met. `places` has one entry per piece."""
 
     places: list[Places] = field(default_factory=list)
-    breaks: list[Breaks] = field(default_factory=list)
     tail: bytes = b""
     candidate_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Records that have to be parsed. `pieces` count from the start of the walk."""
+    """Records that have to be parsed. `pieces` count from the start of the walk; `lines` are where they start."""
 
     pieces: list[int]
+    lines: list[int]
     contents: list[bytes]
     hashes: list[int]
 
 
 def scan(
-    blocks: Iterable[bytes], splitter: Splitter, index: Finder, scanned: Scanned, *, final: bool = True
+    windows: Iterable[Window], splitter: Splitter, index: Finder, first_line: int, scanned: Scanned
 ) -> Iterator[Chosen]:
-    """Walk over blocks of a text that starts with a record. Yields candidates in order, many at once; fills `scanned`.
-
-    Without `final` the text ends behind an `end`, and another walk goes on there.
-    """
-    pieces: list[bytes] = []
-    carried = b""
-    done = 0
-    for block in blocks:
-        fresh = (carried + block).split(splitter.end)
-        carried = fresh.pop()
-        pieces += fresh
-        if len(pieces) >= GROUP_PIECES:
-            used = yield from _group(pieces, splitter, index, scanned, done)
-            done += used
-            pieces = pieces[used:]
-        if len(carried) > CARRIED_BYTES_MAX:
-            raise UnsuitableError
-    if final:
-        last, scanned.tail = splitter.last(carried)
-        pieces += [last] if last is not None else []
-    elif carried:
-        raise UnsuitableError
-    if pieces:
-        used = yield from _group(pieces, splitter, index, scanned, done)
-        if used < len(pieces):
-            raise UnsuitableError  # a record is not whole at the end
+    """Walk over a text that starts with a record. Yields candidates in order, many at once; fills `scanned`."""
+    held = b""
+    done, line = 0, first_line
+    for window in windows:
+        pieces = splitter.cut(held + window.pieces.text) if held else window.pieces
+        group = _grouped(pieces, splitter, index)
+        begins = group.places != INSIDE
+        starts, _, line = lines_of(pieces, begins, line, splitter)
+        scanned.places.append(group.places)
+        scanned.tail = window.tail
+        if group.at:
+            scanned.candidate_bytes += sum(map(len, group.contents))
+            lines = starts[group.at].tolist()
+            yield Chosen([each + done for each in group.at], lines, group.contents, group.hashes)
+        done += group.places.size
+        held = pieces.behind(group.places.size, splitter.end)
+    if held:
+        raise UnsuitableError  # a record is not whole at the end
 
 
-def _group(
-    pieces: list[bytes], splitter: Splitter, index: Finder, scanned: Scanned, done: int
-) -> Generator[Chosen, None, int]:
-    """Look up pieces. Returns how many were used: a record that may go on waits for the next group."""
-    count = len(pieces)
-    hashes, breaks = splitter.measured(pieces)
-    places = index.find(hashes)
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Pieces that were looked up: the places of so many, and those that stand for records to be parsed."""
+
+    places: Places
+    at: list[int]
+    contents: list[bytes]
+    hashes: list[int]
+
+
+def _grouped(pieces: Pieces, splitter: Splitter, index: Finder) -> _Group:
+    """Look up pieces. A record that may go on waits for the next ones."""
+    places = _found(index, pieces.hashes)
     met: list[int] = []
     contents: list[bytes] = []
     digests: list[int] = []
-    used = count
-    after = 0
-    for at in np.flatnonzero(places < 0).tolist():
+    used, after = places.size, 0
+    missing = np.flatnonzero(places < 0)
+    edges = zip(missing.tolist(), pieces.starts[missing].tolist(), pieces.stops[missing].tolist(), strict=True)
+    for at, start, stop in edges:
         if at < after:
             continue
-        content = pieces[at]
+        content = pieces.text[start:stop]
         if splitter.goes_on(content):
             after = _closing(pieces, at, splitter)
             if after < 0:
                 used = at
                 break
-            content = splitter.end.join(pieces[at:after])
-            digests.append(splitter.hash_of(content))
+            content = pieces.content(at, after)
+            digests.append(hash_of(content))
             places[at + 1 : after] = INSIDE
         elif splitter.is_nothing(content):
             places[at] = INSIDE
             continue
         else:
-            digests.append(int(hashes[at]))
+            digests.append(int(pieces.hashes[at]))
         met.append(at)
         contents.append(content)
-    places = places[:used]
     known = index.find(np.array(digests, np.uint64))
     places[met] = known
     unknown = np.flatnonzero(known < 0).tolist()
-    if unknown:
-        chosen = Chosen(
-            [met[each] + done for each in unknown],
-            [contents[each] for each in unknown],
-            [digests[each] for each in unknown],
-        )
-        scanned.candidate_bytes += sum(map(len, chosen.contents))
-        yield chosen
-    scanned.places.append(places)
-    if breaks is not None:
-        scanned.breaks.append(breaks[:used])
-    return used
+    return _Group(
+        places[:used],
+        [met[each] for each in unknown],
+        [contents[each] for each in unknown],
+        [digests[each] for each in unknown],
+    )
 
 
-def _closing(pieces: list[bytes], at: int, splitter: Splitter) -> int:
+def _found(index: Finder, hashes: Hashes) -> Places:
+    parts = [index.find(hashes[at : at + GROUP_PIECES]) for at in range(0, hashes.size, GROUP_PIECES)]
+    return np.concatenate(parts) if parts else np.empty(0, np.int32)
+
+
+def _closing(pieces: Pieces, at: int, splitter: Splitter) -> int:
     """Return the piece behind the record that starts at `at`, or -1 where it is not in sight yet."""
-    content = pieces[at]
-    for number in range(at + 1, len(pieces)):
-        content += splitter.end + pieces[number]
-        if len(content) > JOINED_BYTES_MAX + len(pieces[at]):
+    bytes_max = JOINED_BYTES_MAX + int(pieces.stops[at] - pieces.starts[at])
+    for after in range(at + 2, len(pieces) + 1):
+        content = pieces.content(at, after)
+        if len(content) > bytes_max:
             raise UnsuitableError
         if not splitter.goes_on(content):
-            return number + 1
+            return after
     return -1
 
 
@@ -266,29 +316,21 @@ def _closing(pieces: list[bytes], at: int, splitter: Splitter) -> int:
 class Hashed:
     """Records of a text: the line, or number, on which each starts, and its hash; 0 where it may not be known by it."""
 
-    starts: npt.NDArray[np.int64]
+    starts: Positions
     hashes: Hashes
 
 
-def hash_records(blocks: Iterable[bytes], splitter: Splitter, first_line: int, *, torn: bool) -> Hashed:
+def hash_records(windows: Iterable[Window], splitter: Splitter, first_line: int, *, torn: bool) -> Hashed:
     """Hash all records of a text that starts with one. What shares a line with another has no hash.
 
     `torn`: there were rows that could not be read; then a record of several pieces may be more than one row.
     """
     found = _Records(splitter, first_line, torn=torn)
-    pieces: list[bytes] = []
-    carried = b""
-    for block in blocks:
-        fresh = (carried + block).split(splitter.end)
-        carried = fresh.pop()
-        pieces += fresh
-        if len(pieces) >= GROUP_PIECES:
-            pieces = pieces[found.add(pieces) :]
-        if len(carried) > CARRIED_BYTES_MAX:
-            raise UnsuitableError
-    last, _ = splitter.last(carried)
-    pieces += [last] if last is not None else []
-    if found.add(pieces) < len(pieces):
+    held = b""
+    for window in windows:
+        pieces = splitter.cut(held + window.pieces.text) if held else window.pieces
+        held = pieces.behind(found.add(pieces), splitter.end)
+    if held:
         raise UnsuitableError
     return found.hashed()
 
@@ -298,38 +340,35 @@ class _Records:
         self._splitter = splitter
         self._line = first_line
         self._torn = torn
-        self._starts: list[npt.NDArray[np.int64]] = []
-        self._stops: list[npt.NDArray[np.int64]] = []
+        self._starts: list[Positions] = []
+        self._stops: list[Positions] = []
         self._hashes: list[Hashes] = []
 
-    def add(self, pieces: list[bytes]) -> int:
+    def add(self, pieces: Pieces) -> int:
         """Hash the records of some pieces, and return how many were used: the last may need more of them."""
         splitter = self._splitter
-        if not pieces:
-            return 0
-        hashes, breaks = splitter.measured(pieces)
-        used, after = len(pieces), 0
+        hashes = pieces.hashes.copy()
+        used, after = hashes.size, 0
         keeps = np.ones(used, bool)
         for at in splitter.unsure(pieces):
             if at < after:
                 continue
-            content = pieces[at]
+            content = pieces.content(at, at + 1)
             if splitter.goes_on(content):
                 after = _closing(pieces, at, splitter)
                 if after < 0:
                     used = at
                     break
                 keeps[at + 1 : after] = False
-                content = splitter.end.join(pieces[at:after])
-                hashes[at] = 0 if self._torn else splitter.hash_of(content)
+                content = pieces.content(at, after)
+                hashes[at] = 0 if self._torn else hash_of(content)
             if not splitter.is_plain(content):
                 hashes[at] = 0
-        self._place(hashes[:used], keeps[:used], breaks[:used] if breaks is not None else None)
+        self._place(pieces, hashes[:used], keeps[:used])
         return used
 
-    def _place(self, hashes: Hashes, keeps: npt.NDArray[np.bool_], breaks: Breaks | None) -> None:
-        starts, stops = lines_of(keeps, breaks, self._line, numbered=self._splitter.numbered)
-        self._line = int(stops[-1]) + (breaks is None) if stops.size else self._line
+    def _place(self, pieces: Pieces, hashes: Hashes, keeps: npt.NDArray[np.bool_]) -> None:
+        starts, stops, self._line = lines_of(pieces, keeps, self._line, self._splitter)
         at = np.flatnonzero(keeps)
         self._starts.append(starts[at])
         self._stops.append(stops[np.append(at[1:], keeps.size) - 1] if at.size else stops)
@@ -346,12 +385,20 @@ class _Records:
 
 
 def lines_of(
-    begins: npt.NDArray[np.bool_], breaks: Breaks | None, first: int, *, numbered: bool
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the line, or number, on which each piece starts, and the one on which it ends."""
-    if breaks is not None:
-        stops = first + np.cumsum(breaks[:, 1], dtype=np.int64)
-        return stops - breaks[:, 1] + breaks[:, 0], stops
-    steps = np.cumsum(begins, dtype=np.int64) if numbered else np.arange(1, begins.size + 1, dtype=np.int64)
-    lines = first - 1 + steps
-    return lines, lines
+    pieces: Pieces, begins: npt.NDArray[np.bool_], first: int, splitter: Splitter
+) -> tuple[Positions, Positions, int]:
+    """Return the line, or number, on which each of the first pieces starts and ends, and the one of what follows.
+
+    `begins`: which of so many pieces start a record.
+    """
+    used = begins.size
+    if splitter.numbered:
+        lines = first - 1 + np.cumsum(begins, dtype=np.int64)
+        return lines, lines, first + int(np.count_nonzero(begins))
+    if splitter.end == END_OF_LINE:
+        lines = np.arange(first, first + used, dtype=np.int64)
+        return lines, lines, first + used
+    breaks = np.flatnonzero(np.frombuffer(pieces.text, np.uint8) == END_OF_LINE[0])
+    starts = first + np.searchsorted(breaks, pieces.starts[:used])
+    stops = first + np.searchsorted(breaks, pieces.stops[:used])
+    return starts, stops, int(stops[-1]) if used else first

@@ -26,7 +26,7 @@ CUTS_MAX = 64
 QUOTE = b'"'
 _COUNTED_BYTES = 1 << 17
 """What is counted at once stays in the cache."""
-_PACKED_MAGIC = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
+PACKED_MAGIC = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
 """gzip, zstd, zlib: Polars unpacks a block that happens to start like this."""
 
 
@@ -175,7 +175,7 @@ class _DelimitedReader:
 
     def _fast(self, block: bytes, breaks: int) -> pl.DataFrame | None:
         """Let Polars parse, and return None unless every byte is accounted for. `breaks`: line breaks of the block."""
-        if block.startswith(_PACKED_MAGIC):
+        if block.startswith(PACKED_MAGIC):
             return None
         schema = {f"c{number}": pl.String for number in range(len(self._columns))}
         try:

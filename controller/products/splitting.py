@@ -14,14 +14,13 @@ import numpy as np
 import polars as pl
 
 from controller.api.v1alpha1.items import FileType
-from controller.products import raw, reading
-from controller.products.raw import JOINED_BYTES_MAX, Breaks, Hashes, UnsuitableError, hash_of
+from controller.products import lines, raw, reading
+from controller.products.raw import END_OF_LINE, JOINED_BYTES_MAX, Pieces, UnsuitableError
 from controller.products.records import Findings, RecordParser
 from controller.products.shapes import BOM, Shape, skip_comments
 
 HEAD_BYTES = reading.HEADER_BYTES_MAX
 """So much of a source tells how it is split."""
-LINE_END = b"\n"
 _QUOTE = b'"'
 _NOTHING = b"\r\n\t ,;|"
 
@@ -47,6 +46,11 @@ class Splitter(raw.Splitter, Protocol):
     @property
     def tail_follows(self) -> bool:
         """Something closes the document, so that a cut is seen."""
+        ...
+
+    @property
+    def in_threads(self) -> bool:
+        """Python is free while a text is cut, so that threads share the work."""
         ...
 
     def written(self, content: bytes) -> bytes:
@@ -100,7 +104,7 @@ def _delimited(shape: Shape, head: bytes, line_bytes_max: int) -> "Lines | None"
     start = len(BOM) if head.startswith(BOM) else 0
     body = skip_comments(head[start:])
     found = RecordParser(shape.delimiter, line_bytes_max).first(body)
-    if found is None or not body[: found[1]].endswith(LINE_END):
+    if found is None or not body[: found[1]].endswith(END_OF_LINE):
         return None
     return Lines(head[: len(head) - len(body) + found[1]], shape)
 
@@ -111,10 +115,11 @@ class Lines:
 
     head: bytes
     shape: Shape
-    end: bytes = LINE_END
+    end: bytes = END_OF_LINE
     numbered: bool = False
     late: bool = False
     tail_follows: bool = False
+    in_threads: bool = True
 
     @property
     def head_bytes(self) -> int:
@@ -126,7 +131,7 @@ class Lines:
 
     @property
     def first_line(self) -> int:
-        return self.head.count(LINE_END) + 1
+        return self.head.count(END_OF_LINE) + 1
 
     @property
     def first_chosen(self) -> int:
@@ -136,11 +141,8 @@ class Lines:
     def _quotes(self) -> bool:
         return bool(self.shape.delimiter)
 
-    def measured(self, pieces: list[bytes]) -> tuple[Hashes, Breaks | None]:
-        return np.fromiter(map(hash_of, pieces), np.uint64, len(pieces)), None
-
-    def hash_of(self, content: bytes) -> int:
-        return hash_of(content)
+    def cut(self, text: bytes) -> Pieces:
+        return lines.cut(text)
 
     def goes_on(self, content: bytes) -> bool:
         if not content.count(_QUOTE) & 1 or not self.shape.delimiter:
@@ -149,10 +151,11 @@ class Lines:
             raise UnsuitableError
         return True
 
-    def unsure(self, pieces: list[bytes]) -> Iterable[int]:
+    def unsure(self, pieces: Pieces) -> Iterable[int]:
         if not self._quotes:
             return ()
-        counts = np.fromiter((piece.count(_QUOTE) for piece in pieces), np.uint32, len(pieces))
+        quotes = np.flatnonzero(np.frombuffer(pieces.text, np.uint8) == _QUOTE[0])
+        counts = np.diff(np.searchsorted(quotes, pieces.stops), prepend=0)
         return np.flatnonzero(counts & 1).tolist()
 
     def is_nothing(self, piece: bytes) -> bool:
@@ -165,10 +168,10 @@ class Lines:
         return carried or None, b""
 
     def written(self, content: bytes) -> bytes:
-        return content + LINE_END
+        return content + END_OF_LINE
 
     def height(self, content: bytes) -> int:
-        return content.count(LINE_END) + 1
+        return content.count(END_OF_LINE) + 1
 
     def is_exact(self, content: bytes) -> bool:
         return not self._quotes or _QUOTE not in content

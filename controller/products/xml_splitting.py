@@ -10,14 +10,12 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import repeat
 
-import numpy as np
 import polars as pl
 
 from controller.faults import Fault
 from controller.products.pieces import of_size
-from controller.products.raw import Breaks, Hashes, UnsuitableError, hash_of
+from controller.products.raw import Pieces, UnsuitableError, cut_at
 from controller.products.reading import BLOCK_BYTES
 from controller.products.records import Findings
 from controller.products.shapes import BOM, Shape
@@ -50,6 +48,7 @@ class Items:
     first_chosen: int = 1
     late: bool = True
     tail_follows: bool = True
+    in_threads: bool = False
 
     @property
     def first_line(self) -> int:
@@ -64,6 +63,10 @@ class Items:
         return b"</%s>" % self.head.item
 
     @property
+    def between(self) -> re.Pattern[bytes]:
+        return re.compile(re.escape(self.end) + rb"\s*")
+
+    @property
     def numbered(self) -> bool:
         return self.head.numbered
 
@@ -72,24 +75,14 @@ class Items:
         head = self.head
         return repr((head.root, head.item, head.namespaces, head.numbered)).encode()
 
-    def measured(self, pieces: list[bytes]) -> tuple[Hashes, Breaks | None]:
-        bare = list(map(bytes.lstrip, pieces))
-        hashes = np.fromiter(map(hash_of, bare), np.uint64, len(pieces))
-        if self.numbered:
-            return hashes, None
-        breaks = np.empty((len(pieces), 2), np.int32)
-        breaks[:, 1] = list(map(bytes.count, pieces, repeat(_BREAK)))
-        breaks[:, 0] = breaks[:, 1] - np.fromiter(map(bytes.count, bare, repeat(_BREAK)), np.int32, len(pieces))
-        return hashes, breaks
-
-    def hash_of(self, content: bytes) -> int:
-        return hash_of(content.lstrip())
+    def cut(self, text: bytes) -> Pieces:
+        return cut_at(text, self.between, len(text) - len(text.lstrip()))
 
     def goes_on(self, content: bytes) -> bool:
         return b"<!" in content and unclosed(content, 0, len(content))
 
-    def unsure(self, pieces: list[bytes]) -> Iterable[int]:
-        plain = re.compile(rb"\s*+<" + re.escape(self.head.item) + rb"[\s>]").match
+    def unsure(self, pieces: Pieces) -> Iterable[int]:
+        plain = re.compile(rb"<" + re.escape(self.head.item) + rb"[\s>]").match
         tag, end = b"<" + self.head.item, b"</" + self.head.item
         return [
             number
