@@ -157,8 +157,8 @@ class Limits(Document):
     """Rows whose narrow columns may be in memory at once; more are taken in slices."""
     incremental_rows_min: int = 5_000
     """From so many rows on, what is needed to read only changes is kept. Below, reading everything is as fast."""
-    shared_bytes_min: int = 96 << 20
-    """From so many bytes on, a second process helps to find what changed: it saves a tenth of a second there."""
+    shared_bytes_min: int = 16 << 20
+    """From so many bytes on, threads help to find what changed."""
 
 
 class Step(Document):

@@ -92,6 +92,7 @@ def walk(
     scratch: Path,
     *,
     shared_bytes_min: int,
+    window_bytes: int = WINDOW_BYTES,
 ) -> Iterator[Walked]:
     """Walk over a file. Raises UnsuitableError where everything has to be parsed."""
     start = splitter.head_bytes
@@ -99,7 +100,8 @@ def walk(
         raise UnsuitableError  # a head and nothing else: whoever reads everything says what that means
     with tempfile.TemporaryFile(dir=scratch) as file:
         shared = size - start >= shared_bytes_min
-        found = _walked(windows(descriptor, start, size, splitter, shared=shared), size - start, splitter, known, file)
+        parts = windows(descriptor, start, size, splitter, shared=shared, window_bytes=window_bytes)
+        found = _walked(parts, size - start, splitter, known, file)
         if (
             not splitter.tail_follows
             and os.pread(descriptor, len(splitter.end), size - len(splitter.end)) != splitter.end
