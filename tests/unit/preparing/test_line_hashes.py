@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from controller.api.v1alpha1.items import FileType
 from controller.preparing.line_hashes import hash_lines
-from controller.preparing.walk import blocks
+from controller.preparing.walk import windows
 from controller.products.raw import JOINED_BYTES_MAX, Hashed, UnsuitableError, hash_of, hash_records
 from controller.products.shapes import Shape
 from controller.products.splitting import Lines
@@ -30,9 +30,9 @@ def _hashed(data: bytes, splitter: Lines, *, torn: bool = False) -> tuple[Hashed
             native: Hashed | str | None = hash_lines(file.fileno(), len(data), splitter, torn=torn)
         except UnsuitableError:
             native = "unsuitable"
-        pieces = blocks(file.fileno(), splitter.head_bytes, len(data))
+        parts = windows(file.fileno(), splitter.head_bytes, len(data), splitter)
         try:
-            return native, hash_records(pieces, splitter, splitter.first_line, torn=torn)
+            return native, hash_records(parts, splitter, splitter.first_line, torn=torn)
         except UnsuitableError:
             return native, "unsuitable"
 
