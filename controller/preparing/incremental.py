@@ -48,7 +48,6 @@ SAMPLE_BYTES = 1 << 20
 """Enough for the rows that a mapping looks at."""
 SAMPLE_RECORDS = 2 * mapping.SAMPLE_ROWS
 """Of formats that cost time to parse and have no blank records."""
-PIECE = "_piece"
 RECORD = "_record"
 """Column with the number of the chosen record that a row starts."""
 
@@ -306,19 +305,32 @@ def _findings(
     at = np.flatnonzero(walked.places >= 0)
     masks = state.rows.take("masks", walked.places[at])
     counts = np.bincount(masks, minlength=len(book.numbers))
-    marked = read.marked.with_columns(pl.Series(PIECE, pieces, dtype=pl.Int64)).with_row_index(ORDER)
+    sets = read.marked.get_column(MASK).to_numpy()
+    with_id = read.marked.get_column(ID).is_not_null().to_numpy()
+    parsed_counts = np.bincount(sets, minlength=len(book.numbers))
     found = []
     for rule in named:
         holds = np.array([rule.name in each for each in book.numbers], bool)
-        parsed = marked.filter(pl.col(MASK).is_in(np.flatnonzero(holds).tolist()))
-        count = int(counts[holds].sum()) + parsed.height
+        count = int(counts[holds].sum() + parsed_counts[holds].sum())
         if not count:
             continue
-        events = list(parsed.filter(pl.col(ID).is_not_null()).head(NAMED_MAX).select(PIECE, ORDER, ID).iter_rows())
-        known = at[np.flatnonzero(holds[masks])[:NAMED_MAX]]
-        ids = [row[0] for row in state.rows.values(walked.places[known])]
+        parsed = np.flatnonzero(holds[sets] & with_id)[:NAMED_MAX]
+        new_ids = read.marked.get_column(ID).gather(parsed).to_list()
+        events = list(zip(pieces[parsed].tolist(), parsed.tolist(), new_ids, strict=True))
+        known = at[_first(holds, masks)]
+        ids = state.rows.item_ids(walked.places[known]).to_list()
         events += zip(known.tolist(), itertools.repeat(0), ids, strict=False)
         shown = tuple(each[:100] for _, _, each in sorted(events)[:NAMED_MAX])
         found.append(RuleFinding(rule.name, rule.level, count, rule.message, shown))
     names = {rule.name for rule in named}
     return found + [each for each in read.findings if each.rule not in names]
+
+
+def _first(holds: npt.NDArray[np.bool_], masks: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
+    """Return where the first rows are that a finding names."""
+    size = NAMED_MAX
+    while True:
+        found = np.flatnonzero(holds[masks[:size]])
+        if found.size >= NAMED_MAX or size >= masks.size:
+            return found[:NAMED_MAX]
+        size *= 8

@@ -35,7 +35,7 @@ from controller.products.fields import ID, VOLATILE
 from controller.products.fingerprints import NORMALISER, row_hash
 from controller.products.masks import MaskBook
 from controller.products.partition import PARTITION
-from controller.products.prints import MASK, PART, RAW, NotStorableError, Rows, prints_of
+from controller.products.prints import MASK, PART, RAW, NotStorableError, Rows, ids_in, prints_of
 from controller.products.raw import Hashes, Index, UnsuitableError, hash_records
 from controller.products.records import LINE
 from controller.products.rules import REJECTED
@@ -190,10 +190,7 @@ def keep_increment(
     later = manifest.later
     if placed.height and texts is not None:
         key = table_key(request.prefix, Kind.DESIRED, f"later-{number:03}")
-        chosen = placed.lazy().select(ORDER, PARTITION, LINE)
-        private = [name for name in (ORDER, REJECTED) if name in texts.collect_schema()]
-        whole = texts.drop(LINE).join(chosen, on=ORDER, how="inner", maintain_order="left").drop(private)
-        write_table(store, key, whole.collect())
+        write_table(store, key, _texts_of(placed, texts))
         later = (*later, part_of(store, key, placed.height))
     if texts is not None:
         placed = placed.with_columns(pl.lit(number, dtype=pl.UInt16).alias(PART))
@@ -214,6 +211,17 @@ def keep_increment(
         manifest, identity=request.prefix, later=later, later_prints=written, masks=book.sets(), open=None
     )
     return RowState(following, Rows(rows.base, delta, dead))
+
+
+def _texts_of(placed: pl.DataFrame, texts: pl.LazyFrame) -> pl.DataFrame:
+    """Return the texts of changed rows, each with its partition and line."""
+    chosen = placed.select(ORDER, PARTITION, LINE)
+    whole = texts.drop(LINE).collect()
+    if whole.get_column(ORDER).equals(chosen.get_column(ORDER)):  # nearly always: every row was accepted
+        whole = whole.hstack(chosen.drop(ORDER))
+    else:
+        whole = whole.join(chosen, on=ORDER, how="inner", maintain_order="left")
+    return whole.drop(ORDER, REJECTED, strict=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +277,7 @@ def _texts(store: LocalStore, manifest: RowsManifest, index: int) -> list[Texts]
     current = rows.narrow(np.arange(rows.base.rows, rows.size, dtype=np.int32)).filter(pl.col(PARTITION) == index)
     repriced = current.filter(pl.col(PART) == 0)
     dead = rows.dead[rows.base.partitions[rows.dead] == index]
-    gone = pl.DataFrame({ID: [row[0] for row in rows.base.values(dead.astype(np.int32))]}, schema={ID: pl.String})
+    gone = ids_in(rows.base.texts(dead.astype(np.int32))).to_frame()
     gone = gone.join(repriced, on=ID, how="anti", maintain_order="left")
     newest = repriced if repriced.height else None
     found = [Texts(part, table, gone=gone, newest=newest) for part, table in zip(base, tables, strict=True)]

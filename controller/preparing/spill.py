@@ -2,7 +2,7 @@
 
 A source is mapped and checked block by block, but which partition a row lives in, and whether its id comes twice, is
 known only after the last one. Decisions need a few narrow columns, which stay in memory; the rows themselves are
-spilled as soon as there is more than one block, and go from there to their tables in one pass.
+spilled as soon as there are more than a few blocks, and go from there to their tables in one pass.
 """
 
 import shutil
@@ -22,15 +22,18 @@ ORDER = "_order"
 """Number of a row within the read."""
 PRIVATE = (ORDER, REJECTED)
 """Columns that end with the read."""
+HELD_BYTES_MAX = 96 << 20
+"""So much waits in memory before anything goes to the disk."""
 
 
 class Spill:
     """Takes frames of one shape. Use as a context manager; the files are gone afterwards."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, held_bytes_max: int = HELD_BYTES_MAX) -> None:
         self._parent = directory
         self._directory: Path | None = None
-        self._first: pl.DataFrame | None = None
+        self._held: list[pl.DataFrame] = []
+        self._left_bytes = held_bytes_max
         self._files: list[Path] = []
         self._rows = 0
 
@@ -49,19 +52,18 @@ class Spill:
             pl.int_range(self._rows, self._rows + frame.height, dtype=pl.UInt32, eager=True).alias(ORDER)
         )
         self._rows += frame.height
-        if self._first is None and not self._files:
-            self._first = numbered
-            return numbered
-        if self._first is not None:
-            self._write(self._first)
-            self._first = None
-        self._write(numbered)
+        self._left_bytes -= int(numbered.estimated_size())
+        self._held.append(numbered)
+        if self._left_bytes < 0:
+            for each in self._held:
+                self._write(each)
+            self._held.clear()
         return numbered
 
     def rows(self) -> pl.LazyFrame:
         if self._files:
             return pl.scan_parquet(self._files, glob=False)
-        return pl.LazyFrame() if self._first is None else self._first.lazy()
+        return pl.concat(self._held).lazy() if self._held else pl.LazyFrame()
 
     def _write(self, frame: pl.DataFrame) -> None:
         if self._directory is None:

@@ -36,6 +36,8 @@ WINDOW_BYTES = 8 << 20
 EDGE_BYTES = 1 << 16
 """Of a window's end: nearly always enough to find the end of a record."""
 THREADS = 2
+HELD_BYTES_MAX = 64 << 20
+"""So many bytes of candidates wait in memory before they go to the disk."""
 CANDIDATE_SHARE_MAX = 0.5
 """Of the bytes. Above, parsing everything in one go is faster."""
 
@@ -98,7 +100,7 @@ def walk(
     start = splitter.head_bytes
     if size == start:
         raise UnsuitableError  # a head and nothing else: whoever reads everything says what that means
-    with tempfile.TemporaryFile(dir=scratch) as file:
+    with tempfile.SpooledTemporaryFile(HELD_BYTES_MAX, "w+b", dir=scratch) as file:
         shared = size - start >= shared_bytes_min
         parts = windows(descriptor, start, size, splitter, shared=shared, window_bytes=window_bytes)
         found = _walked(parts, size - start, splitter, known, file)

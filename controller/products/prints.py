@@ -65,11 +65,11 @@ class Prints:
         for each in fields(self):
             yield each.name, getattr(self, each.name)
 
-    def values(self, places: Places) -> list[list[str]]:
-        """Return id and volatile values of some rows; an empty text is no value."""
+    def texts(self, places: Places) -> list[str]:
+        """Return id and volatile values of some rows, joined; an empty text is no value."""
         starts, stops = self.starts[places].tolist(), self.starts[places.astype(np.int64) + 1].tolist()
         text = self.text.data
-        return [str(text[start:stop], "utf-8").split(SEPARATOR) for start, stop in zip(starts, stops, strict=True)]
+        return [str(text[start:stop], "utf-8") for start, stop in zip(starts, stops, strict=True)]
 
 
 class NotStorableError(Exception):
@@ -154,6 +154,19 @@ def id_hashes(ids: pl.Series) -> Hashes:
     return np.fromiter(map(hash_of, map(str.encode, ids.to_list())), np.uint64, ids.len())
 
 
+def ids_in(texts: list[str]) -> pl.Series:
+    """Return the ids of rows from their texts."""
+    return pl.Series(ID, [text.partition(SEPARATOR)[0] for text in texts], dtype=pl.String)
+
+
+def _values_in(texts: list[str]) -> pl.DataFrame:
+    """Return id and volatile values of rows from their texts."""
+    joined = pl.Series(texts, dtype=pl.String)
+    parts = joined.str.split_exact(SEPARATOR, len(VOLATILE)).struct.unnest()
+    named = zip(parts.columns, (ID, *VOLATILE), strict=True)
+    return parts.select(pl.when(pl.col(part) != "").then(part).alias(name) for part, name in named)
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """The rows of a read: those of its base that still stand, and those that came later.
@@ -192,18 +205,19 @@ class Rows:
             later = self.delta.by_id.find(hashes)
             found = np.where(later >= 0, later + self.base.rows, found).astype(np.int32)
         at = np.flatnonzero(found >= 0)
-        texts = ids.to_list()
-        for number, row in zip(at.tolist(), self.values(found[at]), strict=True):
-            if row[0] != texts[number]:
-                found[number] = NOT_FOUND
+        other = self.item_ids(found[at]).ne_missing(ids.gather(at))
+        found[at[other.to_numpy()]] = NOT_FOUND
         return found
 
-    def values(self, places: Places) -> list[list[str]]:
+    def item_ids(self, places: Places) -> pl.Series:
+        return ids_in(self._texts(places))
+
+    def _texts(self, places: Places) -> list[str]:
         if self.delta is None:
-            return self.base.values(places)
+            return self.base.texts(places)
         edge = self.base.rows
         low = places < edge
-        first, second = iter(self.base.values(places[low])), iter(self.delta.values(places[~low] - edge))
+        first, second = iter(self.base.texts(places[low])), iter(self.delta.texts(places[~low] - edge))
         return [next(first) if each else next(second) for each in low.tolist()]
 
     def column(self, name: str) -> npt.NDArray[np.generic]:
@@ -234,14 +248,10 @@ class Rows:
 
     def narrow(self, places: Places) -> pl.DataFrame:
         """Return some rows as `NARROW` with `_partition`, `_mask` and `_part`."""
-        texts = self.values(places)
-        data: dict[str, object] = {
-            name: [row[number] or None for row in texts] for number, name in enumerate((ID, *VOLATILE))
-        }
         groups = self.take("groups", places).astype(np.uint64)
         ids = self.take("ids", places).astype(np.uint64)
         slots = (np.where(groups != NO_GROUP, groups, ids) >> SLOT_SHIFT).astype(np.uint16)
-        frame = pl.DataFrame(data, schema=dict.fromkeys((ID, *VOLATILE), pl.String)).with_columns(
+        frame = _values_in(self._texts(places)).with_columns(
             pl.Series("_group_hash", groups, dtype=pl.UInt64).replace({NO_GROUP: None}),
             pl.Series("_static_hash", self.take("static", places), dtype=pl.UInt64),
             pl.Series("_slot", slots, dtype=pl.UInt16),

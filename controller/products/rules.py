@@ -6,6 +6,7 @@ Meta drops a wrong optional value and takes the rest of the row, so do we: that 
 is left to Meta. The order of the rules is fixed for given columns: one bit of a mask each, at most `RULES_MAX`.
 """
 
+import functools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -36,6 +37,8 @@ NAMED_MAX = 1_000
 REJECTED = "_rejected"
 ROW_SIZE = "row-size"
 RULES_MAX = 126
+_PLANS_MAX = 8
+"""Lists of columns whose rules are remembered."""
 ROW_CURRENCY = "_currency"
 """Column with the currency of a row's prices, where the source has one; ends with `normalise`."""
 PRICES = ("price", "sale_price")
@@ -138,12 +141,17 @@ def rules_for(columns: list[str], hints: Mapping[str, str] | None = None, curren
 
     `hints` has words to add to the message of a rule, by its name; `currency` is the one that prices should have.
     """
+    found = _rules_for(tuple(columns), currency)
+    return [replace(rule, message=rule.message + hints.get(rule.name, "")) for rule in found] if hints else [*found]
+
+
+@functools.lru_cache(_PLANS_MAX)
+def _rules_for(columns: tuple[str, ...], currency: str | None) -> tuple[Rule, ...]:
+    """Without hints. One step asks for the same rules several times, and hundreds of expressions take a while."""
     found = [*_errors(columns), *_warnings(columns), *_of_currency(columns, currency)]
     found += [*advice.variant_attributes(columns), *advice.rules(columns)]
     assert len(found) <= RULES_MAX, "one bit each"
-    if not hints:
-        return found
-    return [replace(rule, message=rule.message + hints.get(rule.name, "")) for rule in found]
+    return tuple(found)
 
 
 def flags_of(frame: pl.DataFrame, rules: list[Rule]) -> pl.DataFrame:

@@ -18,8 +18,11 @@ def frame(first: int, last: int) -> pl.DataFrame:
 @pytest.mark.parametrize("blocks", [1, 3])
 @pytest.mark.parametrize("partitions", [1, 3])
 @pytest.mark.parametrize("rows", [100, 20_000])
-def test_every_chosen_row_reaches_its_table_in_order(tmp_path: Path, blocks: int, partitions: int, rows: int) -> None:
-    with Spill(tmp_path) as spill:
+@pytest.mark.parametrize("held_bytes_max", [0, 1 << 30])
+def test_every_chosen_row_reaches_its_table_in_order(
+    tmp_path: Path, blocks: int, partitions: int, rows: int, held_bytes_max: int
+) -> None:
+    with Spill(tmp_path, held_bytes_max) as spill:
         numbered = pl.concat([spill.add(frame(each * rows, each * rows + rows)) for each in range(blocks)])
         assert numbered.get_column(ORDER).to_list() == list(range(blocks * rows))
         chosen = numbered.filter(pl.col(ORDER) % 3 != 0).with_columns(
