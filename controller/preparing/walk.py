@@ -100,7 +100,7 @@ def walk(
     start = splitter.head_bytes
     if size == start:
         raise UnsuitableError  # a head and nothing else: whoever reads everything says what that means
-    with tempfile.SpooledTemporaryFile(HELD_BYTES_MAX, "w+b", dir=scratch) as file:
+    with tempfile.SpooledTemporaryFile(HELD_BYTES_MAX, "w+b", dir=str(scratch)) as file:
         shared = size - start >= shared_bytes_min
         parts = windows(descriptor, start, size, splitter, shared=shared, window_bytes=window_bytes)
         found = _walked(parts, size - start, splitter, known, file)

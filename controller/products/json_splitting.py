@@ -74,6 +74,9 @@ class Elements:
     def cut(self, text: bytes) -> Pieces:
         return cut_at(text, re.compile(re.escape(self.end)))
 
+    def may_go_on(self, contents: list[bytes]) -> list[bool]:
+        return [True] * len(contents)
+
     def goes_on(self, content: bytes) -> bool:
         try:
             text = (self.opening + content + b"}").decode()

@@ -144,6 +144,10 @@ class Lines:
     def cut(self, text: bytes) -> Pieces:
         return lines.cut(text)
 
+    def may_go_on(self, contents: list[bytes]) -> list[bool]:
+        quotes = self._quotes
+        return [quotes and content.count(_QUOTE) & 1 == 1 for content in contents]
+
     def goes_on(self, content: bytes) -> bool:
         if not content.count(_QUOTE) & 1 or not self.shape.delimiter:
             return False

@@ -78,6 +78,9 @@ class Items:
     def cut(self, text: bytes) -> Pieces:
         return cut_at(text, self.between, len(text) - len(text.lstrip()))
 
+    def may_go_on(self, contents: list[bytes]) -> list[bool]:
+        return [b"<!" in content for content in contents]
+
     def goes_on(self, content: bytes) -> bool:
         return b"<!" in content and unclosed(content, 0, len(content))
 
