@@ -10,7 +10,7 @@
 `deletes`     ids that a replace leaves out on purpose
 `rejected`    rows that failed our checks
 `overlay`     what one overlay ever said: id and its fields, null where it never had a value, empty where it has none;
-              `_id_hash`, and `_said` of the row of the last read
+              `_said` of the row of the last read
 `localized`   of an overlay for one language or country: id, hash of its values (null: it has none left), and whether a
               check keeps them from being sent
 `locale`      what Meta acknowledged for one language or country: hash of the values (null: unknown), names of the
