@@ -91,8 +91,8 @@ def locale(record: LocaleRecord | None) -> Locale | None:
     return Locale(**record.model_dump()) if record is not None else None
 
 
-def locale_record(found: Locale) -> LocaleRecord:
-    return LocaleRecord(**found.model_dump())
+def locale_record(found: Locale | None) -> LocaleRecord | None:
+    return LocaleRecord(**found.model_dump()) if found is not None else None
 
 
 def heads(found: Partition) -> Heads:

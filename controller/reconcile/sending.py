@@ -15,7 +15,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from controller.api.resource import ObjectKey
 from controller.api.v1alpha1.catalog import Catalog
@@ -213,6 +212,8 @@ class Sending:
         held = {record.index: record for record in transitions.claimed_by(self._ledger(), self._operation)}
         feed = held[file.partitions[0]] if encoded_is_upload(self._method(tuple(held.values()))) else None
         budget = connection.credentials.timeout_seconds + file.bytes / BYTES_PER_SECOND_MIN
+        spec = self._report.operation_spec()
+        overlay = spec.overlay if spec is not None and encoded.locale is not None else None
         while True:
             now = self._context.clock.now()
             ledger = self._ledger()
@@ -236,7 +237,8 @@ class Sending:
                 rows=file.rows,
                 deletes=encoded.deletes,
                 delete_count=encoded.plan.delete if not encoded.update_only else 0,
-                **self._for_whom(encoded),
+                overlay=overlay,
+                locale=convert.locale_record(encoded.locale),
             )
             if feed is not None:
                 await self._book.change(self._catalog_id, functools.partial(_with_intent, intent))
@@ -493,13 +495,6 @@ class Sending:
         if record is None:
             raise Fault("DependencyNotReady", Disposition.RETRY, "the source was not read yet")
         return convert.refresh_head(record)
-
-    def _for_whom(self, encoded: documents.EncodeResult) -> dict[str, Any]:
-        """Whose values the bodies are, where they are not the items' own."""
-        spec = self._report.operation_spec()
-        if encoded.locale is None or spec is None:
-            return {}
-        return {"overlay": spec.overlay, "locale": convert.locale_record(encoded.locale)}
 
     def _calls_max(self, ledger: LedgerContent, *, localized: bool) -> int:
         catalog = self._catalog()
