@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from controller.ports.preparing import Partition, RefreshHead
-from controller.preparing.comparing import Compared, Inputs, compared, everything
+from controller.preparing.comparing import Compared, Inputs, but_at_rest, compared, everything
 from controller.preparing.heads import Heads, scan_snapshot
 from controller.preparing.kept import kept
 from controller.preparing.objects import reading
@@ -110,16 +110,22 @@ def both(
     store: LocalStore,
     desired: pl.LazyFrame,
     partitions: Sequence[Partition],
+    departures: pl.DataFrame,
     rows_max: int,
     known: pl.DataFrame | None = None,
 ) -> Inputs | Everything:
-    """Both sides, read where they have few rows. `known`: the rows of `desired`, if they are in memory."""
+    """Both sides, read where few rows are not at rest. `known`: the rows of `desired`, if they are in memory."""
     tables = {"desired": desired, **scan_heads(store, partitions)}
     most = max(height(table) for name, table in tables.items() if name != "desired" or known is None)
-    if max(most, known.height if known is not None else 0) > rows_max:
-        return Everything(tables, max(rows_max // SLICE_SHARE, 1), store.spool_directory())
-    with reading():
-        return everything(desired.collect() if known is None else known, Heads.load(store, partitions))
+    if max(most, known.height if known is not None else 0) <= rows_max:
+        with reading():
+            whole = everything(desired.collect() if known is None else known, Heads.load(store, partitions))
+        return but_at_rest([whole], departures, partitions, rows_max) or whole
+    dealt = Everything(tables, max(rows_max // SLICE_SHARE, 1), store.spool_directory())
+    if not height(tables["snapshot"]):
+        return dealt
+    with dealt.pieces() as pieces:
+        return but_at_rest(pieces, departures, partitions, rows_max) or dealt
 
 
 def compared_pieces(

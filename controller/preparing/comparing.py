@@ -22,9 +22,27 @@ from controller.preparing.manifests import (
     verified,
 )
 from controller.preparing.objects import read_or_empty, read_table, table_key, write_table
-from controller.products.compare import Counts, DeparturePolicy, as_counts, at_rest, compare, counted
+from controller.products.compare import (
+    Counts,
+    DeparturePolicy,
+    as_counts,
+    at_rest,
+    compare,
+    summed,
+    tallied,
+    tallied_new,
+)
 from controller.products.fields import ID
-from controller.products.open_rows import AtRest, Sides, at_rest_after, from_table, snapshot_at_rest, to_table, without
+from controller.products.open_rows import (
+    AtRest,
+    Sides,
+    apart,
+    at_rest_after,
+    from_table,
+    snapshot_at_rest,
+    to_table,
+    without,
+)
 from controller.products.partition import PARTITION
 from controller.products.tables import NARROW, Kind
 from controller.stores.local import LocalStore
@@ -53,6 +71,31 @@ class Inputs:
 
 def everything(desired: pl.DataFrame, heads: Heads) -> Inputs:
     return Inputs(Sides(desired, heads.snapshot, heads.payload_ids), {})
+
+
+def but_at_rest(
+    pieces: Iterable[Inputs], departures: pl.DataFrame, partitions: Sequence[Partition], rows_max: int
+) -> Inputs | None:
+    """Keep what is not at rest of both sides, or return None where that is more than `rows_max`.
+
+    All rows of an id are in one piece. `departures` as the last refresh left them.
+    """
+    left: list[Sides] = []
+    resting: dict[int, AtRest] = {}
+    rows = 0
+    for piece in pieces:
+        sides, rest = apart(piece.sides, departures)
+        rows += max(sides.desired.height, sides.snapshot.height)
+        if rows > rows_max:
+            return None
+        left.append(sides)
+        resting = resting_of(resting, rest, partitions)
+    sides = Sides(
+        pl.concat([each.desired for each in left]),
+        pl.concat([each.snapshot for each in left]),
+        pl.concat([each.payload_ids for each in left]),
+    )
+    return Inputs(sides, resting if any(each.rows for each in resting.values()) else {})
 
 
 def open_inputs(store: LocalStore, manifest: RowsManifest | None, partitions: Sequence[Partition]) -> Inputs | None:
@@ -169,17 +212,30 @@ def compared(
 ) -> Compared:
     """Compare, and count what each partition owes Meta."""
     sides = inputs.sides
-    plan = compare(sides.desired, sides.snapshot, departures, sides.payload_ids, policy, now)
+    tally, marked = looked(sides, departures, policy, now)
+    found = summed([tally])
     if not keep_open:
-        return Compared(pending_of(as_counts(counted(plan).collect()), partitions, inputs.resting), None, {})
-    flags = plan.select(*_KEY, "has_payload", rest=at_rest())
-    found, marked = pl.collect_all([counted(plan), flags])
+        return Compared(pending_of(as_counts(found), partitions, inputs.resting), None, {})
     resting = resting_of(inputs.resting, marked.filter("rest"), partitions)
     restless = marked.filter(~pl.col("rest"))
     total = restless.height + sum(each.rows for each in resting.values())
     few = restless.height <= min(max(total * OPEN_SHARE_MAX, OPEN_ROWS_MIN), OPEN_ROWS_MAX)
     table = to_table(sides, restless) if few else None
     return Compared(pending_of(as_counts(found), partitions, inputs.resting), table, resting)
+
+
+def looked(
+    sides: Sides, departures: pl.DataFrame, policy: DeparturePolicy, now: datetime
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return a tally as `tallied` makes it, and which rows are at rest."""
+    if not (sides.snapshot.height or sides.payload_ids.height or departures.height):
+        return tallied_new(sides.desired), sides.desired.select(
+            *_KEY, has_payload=pl.lit(value=False), rest=pl.lit(value=False)
+        )
+    plan = compare(sides.desired, sides.snapshot, departures, sides.payload_ids, policy, now)
+    flags = plan.select(*_KEY, "has_payload", rest=at_rest())
+    tally, marked = pl.collect_all([tallied(plan), flags])
+    return tally, marked
 
 
 def resting_of(before: Mapping[int, AtRest], rest: pl.DataFrame, partitions: Sequence[Partition]) -> dict[int, AtRest]:

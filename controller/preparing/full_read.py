@@ -115,7 +115,8 @@ def _placed(
         places = pl.Series(PARTITION, found, dtype=pl.UInt16)
         narrow = narrow.select(*NARROW).with_columns(places).filter(pl.Series(read.alive))
     desired = scan_desired(context.store, head, keys)
-    inputs = both(context.store, desired, request.partitions, request.limits.slice_rows_max, narrow)
+    departures = departures_of(context.store, request.previous)
+    inputs = both(context.store, desired, request.partitions, departures, request.limits.slice_rows_max, narrow)
     return Rows(inputs, stays_of(request.items, read.rejected), read.findings, rejected, read.complete, head, manifest)
 
 
@@ -145,7 +146,8 @@ def again(request: RefreshRequest, context: Context) -> Rows:
 
 def _both(request: RefreshRequest, context: Context, head: RefreshHead) -> Inputs | Everything:
     desired = scan_desired(context.store, head, [each.index for each in head.partitions])
-    return both(context.store, desired, request.partitions, request.limits.slice_rows_max)
+    departures = departures_of(context.store, request.previous)
+    return both(context.store, desired, request.partitions, departures, request.limits.slice_rows_max)
 
 
 def _moved(request: RefreshRequest, context: Context, previous: RefreshHead) -> RefreshHead:

@@ -11,6 +11,7 @@ from controller.preparing.comparing import (
     OPEN_ROWS_MIN,
     OPEN_SHARE_MAX,
     Compared,
+    looked,
     pending_of,
     resting_of,
 )
@@ -18,9 +19,9 @@ from controller.preparing.heads import scan_snapshot
 from controller.preparing.kept import kept
 from controller.preparing.row_state import desired_of
 from controller.preparing.slicing import Scratch, Sliced
-from controller.products.compare import DeparturePolicy, as_counts, at_rest, compare, summed, tallied
+from controller.products.compare import DeparturePolicy, as_counts, compare, summed
 from controller.products.fields import ID
-from controller.products.open_rows import AtRest, Sides, to_table
+from controller.products.open_rows import AtRest, Sides, apart, to_table
 from controller.products.partition import PARTITION
 from controller.products.tables import NARROW, SNAPSHOT
 from controller.stores.local import LocalStore
@@ -68,15 +69,16 @@ def compared_all(
     """Do as `comparing.compared` does, piece by piece. All rows of a partition's id are in one piece."""
     tallies: list[pl.DataFrame] = []
     tables: list[pl.DataFrame] = []
+    uncounted: dict[int, AtRest] = {}
     resting: dict[int, AtRest] = {}
     restless = 0
-    for sides in pieces:
-        plan = compared(sides, departures, policy, now)
-        flags = plan.select(ID, PARTITION, "has_payload", rest=at_rest())
-        tally, marked = pl.collect_all([tallied(plan), flags])
+    for both in pieces:
+        sides, rest = apart(both, departures)
+        uncounted = resting_of(uncounted, rest, partitions)
+        tally, marked = looked(sides, departures, policy, now)
         tallies.append(tally)
         if keep_open:
-            resting = resting_of(resting, marked.filter("rest"), partitions)
+            resting = resting_of(resting, pl.concat([rest, marked.filter("rest").select(rest.columns)]), partitions)
             open_ = marked.filter(~pl.col("rest"))
             restless += open_.height
             if restless <= OPEN_ROWS_MAX:
@@ -86,4 +88,6 @@ def compared_all(
     counts = as_counts(summed(tallies))
     total = restless + sum(each.rows for each in resting.values())
     few = keep_open and restless <= min(max(total * OPEN_SHARE_MAX, OPEN_ROWS_MIN), OPEN_ROWS_MAX)
-    return Compared(pending_of(counts, partitions, {}), pl.concat(tables) if few else None, resting if few else {})
+    return Compared(
+        pending_of(counts, partitions, uncounted), pl.concat(tables) if few else None, resting if few else {}
+    )

@@ -5,7 +5,7 @@ result, so that a count of zero and an empty send are the same statement.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -100,23 +100,14 @@ def at_rest() -> pl.Expr:
     return (same & pl.col("answered_hash").is_null() & pl.col("kind").is_null()).fill_null(value=False)
 
 
-def counts(compared: pl.LazyFrame) -> dict[int, Counts]:
-    """Count per partition. Deletions that the next full send could not carry out are not pending."""
-    return as_counts(counted(compared).collect())
-
-
 def as_counts(found: pl.DataFrame) -> dict[int, Counts]:
     return {row.pop(PARTITION): Counts(**row) for row in found.iter_rows(named=True)}
 
 
-def counted(compared: pl.LazyFrame) -> pl.LazyFrame:
-    return _without_blocked(tallied(compared))
-
-
 def summed(tallies: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Put tallies of several pieces of the same partitions together, as `counted` has them."""
+    """Put tallies of pieces together. Deletions that the next full send could not carry out are not pending."""
     rows = pl.concat(tallies).group_by(PARTITION, maintain_order=True).agg(pl.exclude("blocked").sum(), BLOCKED.any())
-    return _without_blocked(rows.lazy()).collect()
+    return rows.with_columns(deletions=pl.when(BLOCKED).then(0).otherwise(pl.col("deletions"))).drop("blocked")
 
 
 def tallied(compared: pl.LazyFrame) -> pl.LazyFrame:
@@ -134,8 +125,12 @@ def tallied(compared: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _without_blocked(tallies: pl.LazyFrame) -> pl.LazyFrame:
-    return tallies.with_columns(deletions=pl.when(BLOCKED).then(0).otherwise(pl.col("deletions"))).drop("blocked")
+def tallied_new(desired: pl.DataFrame) -> pl.DataFrame:
+    """Do as `tallied` does where Meta has nothing, and nothing is known of anything."""
+    nothing = {each.name: pl.lit(0, dtype=pl.UInt32) for each in fields(Counts)}
+    return desired.group_by(PARTITION, maintain_order=True).agg(
+        **{**nothing, "creations": pl.len(), "blocked": pl.lit(value=False)}
+    )
 
 
 def any_pending(fields: Iterable[str]) -> pl.Expr:
