@@ -15,7 +15,7 @@ import polars as pl
 
 from controller.products.fields import ID, VOLATILE
 from controller.products.partition import NO_GROUP, PARTITION
-from controller.products.raw import NOT_FOUND, Hashes, Index, Places, hash_of
+from controller.products.raw import NOT_FOUND, Hashes, Index, InOrder, Places, hash_of
 from controller.products.tables import NARROW, conform
 
 RAW = "_raw"
@@ -193,7 +193,9 @@ class Rows:
         """Find rows by their raw bytes."""
         mask = np.zeros(self.base.rows, dtype=bool)
         mask[self.dead] = True
-        return Known(self.base.by_raw, mask, self.delta.by_raw if self.delta is not None else None)
+        return Known(
+            InOrder.of(self.base.by_raw, self.base.rows), mask, self.delta.by_raw if self.delta is not None else None
+        )
 
     def find(self, ids: pl.Series) -> Places:
         """Return the place of each id, or -1."""
@@ -267,7 +269,7 @@ class Rows:
 class Known:
     """Finds the places of raw records that still stand."""
 
-    base: Index
+    base: InOrder
     dead: npt.NDArray[np.bool_]
     delta: Index | None
 

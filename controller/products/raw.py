@@ -21,10 +21,13 @@ GROUP_PIECES = 16_384
 """Hashes that are looked up together: enough for array operations to pay, few enough to stay in the cache."""
 JOINED_BYTES_MAX = 65_536
 """As in `records`: a quoted value that is longer is taken for an unbalanced quote."""
+JOINED_AT_ONCE = 16
 CARRIED_BYTES_MAX = JOINED_BYTES_MAX * 128
 INSIDE = -2
 """In `Scanned.places`: the rest of a record, or nothing but blanks. -1 is a record that has to be parsed."""
 NOT_FOUND = -1
+ANCHOR_EVERY = 8
+"""Hashes of which one is looked up. Of a usual export, one in thirty has another neighbour than before."""
 AMONG_PIECE = 1 << 20
 """Hashes that are looked for at once."""
 
@@ -55,10 +58,6 @@ class Pieces:
     def contents(self, chosen: npt.NDArray[np.intp]) -> list[bytes]:
         edges = zip(self.starts[chosen].tolist(), self.stops[chosen].tolist(), strict=True)
         return [self.text[start:stop] for start, stop in edges]
-
-    def content(self, first: int, after: int) -> bytes:
-        """Return neighbours as they stand in the text."""
-        return self.text[self.starts[first] : self.stops[after - 1]]
 
     def behind(self, used: int, end: bytes) -> bytes:
         """Return the text behind so many pieces."""
@@ -197,6 +196,45 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class InOrder:
+    """Finds hashes that mostly come in the order of their places, at half of what looking each of them up takes.
+
+    Some are looked up; those between them are compared with what is stored around the places of these.
+    """
+
+    index: Index
+    hashes: Hashes
+    """By place; 0 where a place has none."""
+
+    @classmethod
+    def of(cls, index: Index, places: int) -> "InOrder":
+        hashes = np.zeros(places, np.uint64)
+        hashes[index.places] = index.keys
+        return cls(index, hashes)
+
+    def find(self, hashes: Hashes) -> Places:
+        """Return the place of each hash, or -1."""
+        anchors = self.index.find(hashes[::ANCHOR_EVERY]).astype(np.int64)
+        number = np.arange(hashes.size)
+        segment, offset = number // ANCHOR_EVERY, number % ANCHOR_EVERY
+        found, missing = self._guessed(hashes, anchors[segment], offset)
+        if missing.size:
+            following = np.append(anchors[1:], NOT_FOUND)[segment[missing]]
+            found[missing], left = self._guessed(hashes[missing], following, offset[missing] - ANCHOR_EVERY)
+            missing = missing[left]
+            found[missing] = self.index.find(hashes[missing])
+        return found
+
+    def _guessed(self, hashes: Hashes, anchors: Positions, offsets: Positions) -> tuple[Places, npt.NDArray[np.intp]]:
+        """Return the places that are so far from the anchors, as far as they are right, and which are not."""
+        places = anchors + offsets
+        np.clip(places, 0, max(self.hashes.size - 1, 0), out=places)
+        right = (anchors >= 0) & (hashes != 0)
+        right &= self.hashes[places] == hashes if self.hashes.size else False
+        return np.where(right, places, NOT_FOUND).astype(np.int32), np.flatnonzero(~right)
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """A part of a text that ends behind an `end`. Of the last one, `tail` is what is behind its last record."""
 
@@ -241,12 +279,11 @@ def scan(
         pieces = splitter.cut(held + window.pieces.text) if held else window.pieces
         group = _grouped(pieces, splitter, index)
         begins = group.places != INSIDE
-        starts, _, line = lines_of(pieces, begins, line, splitter)
+        lines, line = _lines_at(pieces, begins, group.at, line, splitter)
         scanned.places.append(group.places)
         scanned.tail = window.tail
         if group.at:
             scanned.candidate_bytes += sum(map(len, group.contents))
-            lines = starts[group.at].tolist()
             yield Chosen([each + done for each in group.at], lines, group.contents, group.hashes)
         done += group.places.size
         held = pieces.behind(group.places.size, splitter.end)
@@ -278,11 +315,10 @@ def _grouped(pieces: Pieces, splitter: Splitter, index: Finder) -> _Group:
             continue
         content = piece
         if may_go_on and splitter.goes_on(content):
-            after = _closing(pieces, at, splitter)
+            content, after = _joined(pieces, at, splitter)
             if after < 0:
                 used = at
                 break
-            content = pieces.content(at, after)
             digests.append(hash_of(content))
             places[at + 1 : after] = INSIDE
         elif splitter.is_nothing(content):
@@ -308,16 +344,18 @@ def _found(index: Finder, hashes: Hashes) -> Places:
     return np.concatenate(parts) if parts else np.empty(0, np.int32)
 
 
-def _closing(pieces: Pieces, at: int, splitter: Splitter) -> int:
-    """Return the piece behind the record that starts at `at`, or -1 where it is not in sight yet."""
-    bytes_max = JOINED_BYTES_MAX + int(pieces.stops[at] - pieces.starts[at])
-    for after in range(at + 2, len(pieces) + 1):
-        content = pieces.content(at, after)
-        if len(content) > bytes_max:
-            raise UnsuitableError
-        if not splitter.goes_on(content):
-            return after
-    return -1
+def _joined(pieces: Pieces, at: int, splitter: Splitter) -> tuple[bytes, int]:
+    """Return the record that starts on a piece and the piece behind it, or -1 where that is not in sight yet."""
+    start = int(pieces.starts[at])
+    bytes_max = JOINED_BYTES_MAX + int(pieces.stops[at]) - start
+    for seen in range(at + 1, len(pieces), JOINED_AT_ONCE):
+        for number, stop in enumerate(pieces.stops[seen : seen + JOINED_AT_ONCE].tolist(), start=seen):
+            content = pieces.text[start:stop]
+            if len(content) > bytes_max:
+                raise UnsuitableError
+            if not splitter.goes_on(content):
+                return content, number + 1
+    return b"", -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,14 +399,13 @@ class _Records:
         for at in splitter.unsure(pieces):
             if at < after:
                 continue
-            content = pieces.content(at, at + 1)
+            (content,) = pieces.contents(np.array([at]))
             if splitter.goes_on(content):
-                after = _closing(pieces, at, splitter)
+                content, after = _joined(pieces, at, splitter)
                 if after < 0:
                     used = at
                     break
                 keeps[at + 1 : after] = False
-                content = pieces.content(at, after)
                 hashes[at] = 0 if self._torn else hash_of(content)
             if not splitter.is_plain(content):
                 hashes[at] = 0
@@ -390,6 +427,23 @@ class _Records:
         hashes[1:][starts[1:] <= stops[:-1]] = 0
         hashes[:-1][starts[1:] == starts[:-1]] = 0
         return Hashed(starts, hashes)
+
+
+def _lines_at(
+    pieces: Pieces, begins: npt.NDArray[np.bool_], chosen: list[int], first: int, splitter: Splitter
+) -> tuple[list[int], int]:
+    """Return the line, or number, on which chosen pieces start, and the one of what follows; as `lines_of` says."""
+    if splitter.numbered or splitter.end == END_OF_LINE:
+        starts, _, following = lines_of(pieces, begins, first, splitter)
+        return starts[chosen].tolist(), following
+    content = np.frombuffer(pieces.text, np.uint8)
+    lines, at = [], 0
+    edges = [*pieces.starts[chosen].tolist(), int(pieces.stops[begins.size - 1]) if begins.size else 0]
+    for edge in edges:
+        first += int(np.count_nonzero(content[at:edge] == END_OF_LINE[0]))
+        lines.append(first)
+        at = edge
+    return lines[:-1], first
 
 
 def lines_of(

@@ -39,6 +39,7 @@ TEXT_BYTES_MAX = 65_536
 """CDATA or a comment that goes on for longer behind the end tag of an item is taken for one that is not closed."""
 PARSED_TOGETHER = 200
 """A tree of so many items costs little memory, and starting the parser no time."""
+PATTERNS_MAX = 64
 _TEXTS = ((b"<![CDATA[", b"]]>"), (b"<!--", b"-->"))
 _NAME = rb"[A-Za-z_][\w.-]*(?::[A-Za-z_][\w.-]*)?"
 _ROOT = re.compile(rb"<(" + _NAME + rb")(?=[\s/>])")
@@ -66,7 +67,7 @@ class Head:
 
     @property
     def closing(self) -> re.Pattern[bytes]:
-        return re.compile(rb"</" + re.escape(self.item) + rb"\s*>")
+        return _closing(self.item)
 
 
 def read(
@@ -103,8 +104,14 @@ def head_of(start: bytes, path: tuple[str, ...]) -> Head:
     return head if found is None else replace(head, first=found.start(), numbered=_on_one_line(head, start, found))
 
 
+@functools.lru_cache(PATTERNS_MAX)
 def _opening(name: bytes, prefix: bytes = b"") -> re.Pattern[bytes]:
     return re.compile(rb"<" + prefix + re.escape(name) + rb"(?=[\s/>])")
+
+
+@functools.lru_cache(PATTERNS_MAX)
+def _closing(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"</" + re.escape(name) + rb"\s*>")
 
 
 def _on_one_line(head: Head, start: bytes, first: re.Match[bytes]) -> bool:
