@@ -84,6 +84,8 @@ class View:
     suspended: bool
     now: datetime
     overlays: tuple[OverlayView, ...] = ()
+    localized_refusals: tuple[ItemMessage, ...] = ()
+    """Meta's newest words about values for a language or country."""
 
 
 def summarize(view: View) -> tuple[CatalogStatus, tuple[Verdict, ...]]:
@@ -279,7 +281,8 @@ def _entry(view: View) -> str:
 
 def _issues(view: View) -> Verdict:
     totals = _totals(view)
-    if not totals.invalid and not totals.refused:
+    localized = _localized_refused(view)
+    if not totals.invalid and not totals.refused and not localized:
         return absent(ConditionType.ITEM_ISSUES)
     parts = []
     if totals.invalid:
@@ -291,7 +294,17 @@ def _issues(view: View) -> Verdict:
             f": {view.refusals[0].message} (e.g. {', '.join(view.refusals[0].sample_ids[:3])})" if view.refusals else ""
         )
         parts.append(f"{_counted(totals.refused, 'item was', 'items were')} refused by Meta{detail}")
+    if localized:
+        said = view.localized_refusals
+        detail = f": {said[0].message} (e.g. {', '.join(said[0].sample_ids[:3])})" if said else ""
+        values = f"values of {_counted(localized, 'item', 'items')} for a language or country"
+        parts.append(f"{values} were refused by Meta{detail}")
     return true(ConditionType.ITEM_ISSUES, "ItemsRefused", "; ".join(parts))
+
+
+def _localized_refused(view: View) -> int:
+    records = view.ledger.partitions if view.ledger is not None else ()
+    return sum(each.refused for record in records for each in record.pending.localized or ())
 
 
 def _counted(number: int, one: str, many: str) -> str:

@@ -62,6 +62,8 @@ class Situation:
     """Partitions for which an operation of this method is under way or waits."""
     requested: str | None
     """Token of a sync request that was not handled yet."""
+    localizing: frozenset[int] = frozenset()
+    """Partitions for which an operation with values for a language or country is under way or waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,8 @@ def _plan_batch(
         if not record.pending.volatile and not localized_names(record, owed=True):
             continue
         if record.claim is not None or record.index in situation.busy:
+            continue
+        if not record.pending.volatile and record.index in situation.localizing:
             continue
         free_at = record.last_effect_at + settle if record.last_effect_at is not None else now
         spaced_at = record.last_batch_at + BATCH_SPACING if record.last_batch_at is not None else now

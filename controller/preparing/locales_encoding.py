@@ -1,6 +1,7 @@
 """The step `Encode` for the values of one language or country: bodies of a localised batch."""
 
 import hashlib
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -8,7 +9,7 @@ import polars as pl
 
 from controller.ports.locales import Locale
 from controller.ports.preparing import EncodeRequest, EncodeResult, PayloadFile, PlanCounts
-from controller.preparing.bodies import Tally, digest_of
+from controller.preparing.bodies import SAMPLES_MAX, digest_of
 from controller.preparing.context import Context
 from controller.preparing.heads import in_partition
 from controller.preparing.locales import Wanted, compared, wanted_of
@@ -103,16 +104,20 @@ def _encoded(request: EncodeRequest, store: LocalStore, wanted: Wanted, rows: pl
     bodies = _Bodies(request, store)
     room = request.calls_max * request.limits.batch_rows_max
     more = rows.height > room
-    tally, removed = Tally(), Tally()
+    updated: list[str] = []
+    removed: list[str] = []
     for said in _said(store, wanted, rows.head(room)):
         bodies.add(said)
         if bodies.full:
             more = True
             break
-        (removed if said.row["_delete"] else tally).add(pl.DataFrame({ID: [said.row[ID]]}))
+        (removed if said.row["_delete"] else updated).append(str(said.row[ID]))
     bodies.flush()
     plan = PlanCounts(
-        update=tally.count, delete=removed.count, sample_update=tally.sample, sample_delete=removed.sample
+        update=len(updated),
+        delete=len(removed),
+        sample_update=tuple(heapq.nsmallest(SAMPLES_MAX, updated)),
+        sample_delete=tuple(heapq.nsmallest(SAMPLES_MAX, removed)),
     )
     digest = digest_of(each.sha256 for each in bodies.files)
     return EncodeResult(files=tuple(bodies.files), plan=plan, digest=digest, more=more, locale=wanted.locale)

@@ -280,15 +280,27 @@ class _Work:
             if operation.spec.catalog_ref.name == self._catalog.name
         )
 
-    def _refusals(self) -> tuple[ItemMessage, ...]:
-        """Meta's newest words about refused items."""
+    def _refusals(self, *, localized: bool = False) -> tuple[ItemMessage, ...]:
+        """Meta's newest words about refused items, or about their values for one language or country."""
         told = [
             operation
             for operation in self._operations()
             if operation.status.outcome is not None and operation.status.outcome.errors
+            if (operation.spec.overlay is not None) is localized
         ]
         newest = max(told, key=lambda operation: operation.status.completed_at or self._now(), default=None)
         return newest.status.outcome.errors if newest is not None and newest.status.outcome is not None else ()
+
+    def _warnings(self) -> tuple[ItemMessage, ...]:
+        """Why values for a language or country are not at Meta as they were sent, where none was refused."""
+        told = [
+            operation
+            for operation in self._operations()
+            if operation.spec.overlay is not None and operation.status.outcome is not None
+            if operation.status.outcome.warnings
+        ]
+        newest = max(told, key=lambda operation: operation.status.completed_at or self._now(), default=None)
+        return newest.status.outcome.warnings if newest is not None and newest.status.outcome is not None else ()
 
     async def _report(self, fault: Fault | None) -> datetime | None:
         """Write the status; return when a promise would break."""
@@ -314,6 +326,7 @@ class _Work:
             checks=sight.checks if sight is not None else None,
             derived=self._derived,
             refusals=self._refusals(),
+            localized_refusals=self._refusals(localized=True) or self._warnings(),
             handled_request=handled,
             suspended=catalog.spec.suspend,
             now=self._now(),

@@ -24,6 +24,7 @@ from controller.reconcile.ledgers import LedgerBook
 from controller.reconcile.outcome import Outcome
 from controller.reconcile.reporting import report
 from controller.scheduling import cadence
+from controller.scheduling import ledger as transitions
 
 LOG = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ class FeedSchedules:
             slot=slot,
             offsets=tuple(cadence.offset(schedule.spec, position, count) for position in range(count)),
             busy=self._busy(catalog, ledger, method),
+            localizing=self._localizing(catalog, ledger),
             requested=self._requested(catalog),
         )
 
@@ -134,6 +136,18 @@ class FeedSchedules:
             index[shard]
             for operation in self._operations(catalog)
             if operation.spec.method == method and not operation.spec.dry_run and not _over(operation)
+            if operation.spec.overlay is None or transitions.claimed_by(ledger, operation.uid)
+            for shard in operation.spec.shards
+            if shard in index
+        )
+
+    def _localizing(self, catalog: Catalog, ledger: LedgerContent) -> frozenset[int]:
+        """Partitions for which values for a language or country wait: these give way to items' own values."""
+        index = {record.shard: record.index for record in ledger.partitions}
+        return frozenset(
+            index[shard]
+            for operation in self._operations(catalog)
+            if operation.spec.overlay is not None and not operation.spec.dry_run and not _over(operation)
             for shard in operation.spec.shards
             if shard in index
         )

@@ -43,7 +43,7 @@ CALLS_WINDOW = timedelta(minutes=15)
 
 
 LOCALIZED_WINDOW = timedelta(minutes=5)
-"""One of values for a language or country is over sooner, and leaves half: prices and stock have a promise to keep."""
+"""One of values for a language or country is over sooner: prices and stock of its items wait for it."""
 
 
 @dataclass(eq=False)
@@ -249,7 +249,8 @@ class Sending:
     async def _open_batch_intent(self, intent: Intent, connection: Connection, now: datetime) -> bool:
         scope = (connection.quotas.app_id, self._catalog_id, Bucket.BATCH)
         record = transitions.quota_record(self._ledger(), connection.quotas.app_id, Bucket.BATCH)
-        free_at = quota.next_free_at(record, connection.quotas.batch, now)
+        limit = connection.quotas.batch if intent.locale is None else quota.without_a_promise(connection.quotas.batch)
+        free_at = quota.next_free_at(record, limit, now)
         blocked = self._context.governor.blocked_until(scope)
         if blocked is not None:
             free_at = max(free_at, now + timedelta(seconds=blocked - now.timestamp()))
@@ -503,13 +504,12 @@ class Sending:
         connection = self._connections.find(catalog.namespace, catalog.spec.connection_ref.name)
         if connection is None:
             return 1
-        limit = connection.quotas.batch
+        limit = quota.without_a_promise(connection.quotas.batch) if localized else connection.quotas.batch
         duration = LOCALIZED_WINDOW if localized else CALLS_WINDOW
         window = int(limit.per_hour * duration.total_seconds() // quota.HOUR_SECONDS)
         record = transitions.quota_record(ledger, connection.quotas.app_id, Bucket.BATCH)
         hour_only = replace(limit, per_minute=None)
-        available = quota.available(record, hour_only, self._context.clock.now())
-        return min(window, available // 2 if localized else available)
+        return min(window, quota.available(record, hour_only, self._context.clock.now()))
 
     def _method(self, held: tuple[PartitionRecord, ...]) -> Method:
         claim = held[0].claim

@@ -134,6 +134,9 @@ class SyncOperations:
         self._require_quota(operation, catalog, catalog_id, ledger)
         now = self._context.clock.now()
         settle = self._context.settings.timing.settle
+        if _gives_way(operation, wanted):
+            message = "prices and stock of these shards are sent first"
+            raise Fault("Progressing", Disposition.RETRY, message, retry_at=now + settle)
         able = tuple(record for record in wanted if transitions.free(record, now, settle))
         if operation.spec.method == Method.ITEMS_BATCH and able:
             wanted = able
@@ -207,7 +210,10 @@ class SyncOperations:
         connection = self._connections.usable(catalog.namespace, catalog.spec.connection_ref.name, catalog_id)
         record = transitions.quota_record(ledger, connection.quotas.app_id, Bucket.BATCH)
         now = self._context.clock.now()
-        free_at = quota.next_free_at(record, connection.quotas.batch, now)
+        limit = connection.quotas.batch
+        if operation.spec.overlay is not None:
+            limit = quota.without_a_promise(limit)
+        free_at = quota.next_free_at(record, limit, now)
         blocked = self._context.governor.blocked_until((connection.quotas.app_id, catalog_id, Bucket.BATCH))
         if blocked is not None:
             free_at = max(free_at, datetime.fromtimestamp(blocked, UTC))
@@ -265,6 +271,12 @@ def _pointless(operation: SyncOperation, wanted: tuple[PartitionRecord, ...]) ->
     made_by_us = operation.metadata.controller is not None and not operation.spec.item_ids
     owes = any(dispatch.owes(record, operation.spec.overlay) for record in wanted)
     return operation.spec.method == Method.ITEMS_BATCH and made_by_us and not operation.spec.dry_run and not owes
+
+
+def _gives_way(operation: SyncOperation, wanted: tuple[PartitionRecord, ...]) -> bool:
+    """Tell whether values for a language or country that a schedule sends wait for those with a promise."""
+    made_by_us = operation.metadata.controller is not None
+    return operation.spec.overlay is not None and made_by_us and any(record.pending.volatile for record in wanted)
 
 
 def _status(operation: SyncOperation, phase: Phase, context: Context) -> SyncOperationStatus:

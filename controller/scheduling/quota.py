@@ -5,7 +5,7 @@ arrives, we count it when it is reserved; the windows here are longer than Meta'
 counting can't disagree to our disadvantage.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from controller.api.v1alpha1.catalog_ledger import QuotaRecord
@@ -17,6 +17,8 @@ HOUR_MARGIN_SECONDS = 180
 MINUTE_MARGIN_SECONDS = 20
 MANAGEMENT_BLOCKS_PER_WINDOW = 64
 """What a process has reserved and not used is lost when it is killed: twenty kills an hour must not use up the hour."""
+UNPROMISED_SHARE = (3, 4)
+"""Of an hour's calls, sends without a promise may use so much."""
 BLOCKS_MAX = 256
 """Beyond that the oldest are put together, each counted as if it were as young as the younger: never too little."""
 
@@ -32,6 +34,11 @@ class QuotaLimit:
 def limit_after_reserve(calls: int, reserve_percent: float) -> int:
     """At least one call, so that a reserve can't stop everything."""
     return max(int(calls * (100 - reserve_percent) / 100), 1)
+
+
+def without_a_promise(limit: QuotaLimit) -> QuotaLimit:
+    """What may be used by sends that nobody waits for: the rest of the hour is for prices and stock."""
+    return replace(limit, per_hour=max(limit.per_hour * UNPROMISED_SHARE[0] // UNPROMISED_SHARE[1], 1))
 
 
 def prune(record: QuotaRecord, now: datetime) -> QuotaRecord:

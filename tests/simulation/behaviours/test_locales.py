@@ -136,12 +136,18 @@ async def test_a_row_that_meta_refuses_is_named_and_not_repeated(stage: Stage) -
     assert operation.status.outcome is not None
     assert (operation.status.outcome.accepted, operation.status.outcome.refused) == (1, 1)
     assert operation.status.outcome.errors[0].sample_ids == (first,)
+    issues = stage.condition(ConditionType.ITEM_ISSUES)
+    assert issues is not None
+    assert "values of 1 item for a language or country were refused by Meta: " in issues.message
+    assert first in issues.message
     seen = len(stage.requests())
     await stage.rest(hours=6)
     assert not bodies(stage, seen), "it is not sent again as it is"
     assert first not in held(stage, "CH")
     say(stage, "swiss", {first: {"price": "11.00 CHF"}, second: {"price": "12.00 CHF"}})
     await stage.until(lambda: status(stage, "swiss") == LocalizedStatus(items=2, acknowledged=2), SOON)
+    issues = stage.condition(ConditionType.ITEM_ISSUES)
+    assert issues is None or "language or country" not in issues.message
     assert held(stage, "CH") == {first: {"price": "11.00 CHF"}, second: {"price": "12.00 CHF"}}
     await stage.safe()
 
@@ -288,6 +294,7 @@ async def test_an_answer_that_is_lost_with_the_request_is_planned_anew(stage: St
     say(stage, "french", titles(*items, word="Autre"))
     await stage.until(lambda: held(stage) == titles(*items, word="Autre"), HEALED)
     assert Phase.ABANDONED in {each.status.phase for each in operations(stage)}
+    await stage.until(lambda: not stage.ledger().followed, HEALED, "the abandoned body is looked at once more")
     await stage.safe()
 
 

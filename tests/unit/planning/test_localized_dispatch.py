@@ -22,7 +22,7 @@ def owing(*localized: LocaleCounts, volatile: int = 0) -> PendingCounts:
     return PendingCounts(items_at_meta=12, volatile=volatile, localized=localized)
 
 
-def plan(*records: PartitionRecord, busy: tuple[int, ...] = ()) -> Dispatch:
+def plan(*records: PartitionRecord, busy: tuple[int, ...] = (), localizing: tuple[int, ...] = ()) -> Dispatch:
     content = ledger(*records)
     situation = Situation(
         method=Method.ITEMS_BATCH,
@@ -31,6 +31,7 @@ def plan(*records: PartitionRecord, busy: tuple[int, ...] = ()) -> Dispatch:
         offsets=tuple(timedelta() for _ in records),
         busy=frozenset(busy),
         requested=None,
+        localizing=frozenset(localizing),
     )
     return dispatch.plan(situation, content, Freshness(), SETTLE, NOW)
 
@@ -76,6 +77,11 @@ def test_it_waits_as_every_batch_does() -> None:
     assert (made(found), found.again_at) == ([], NOW + timedelta(seconds=30))
     found = plan(record(pending=owes, last_effect_at=NOW - timedelta(seconds=4)))
     assert (made(found), found.again_at) == ([], NOW + timedelta(seconds=6))
+
+
+def test_one_that_waits_already_keeps_others_of_its_kind_back_and_no_prices() -> None:
+    assert made(plan(record(pending=owing(counts("french", 3))), localizing=(0,))) == []
+    assert made(plan(record(pending=owing(counts("french", 3), volatile=1)), localizing=(0,))) == [((0,), None)]
 
 
 def test_each_localization_is_an_operation_of_its_own_name() -> None:
