@@ -42,15 +42,24 @@ def static_hashes(rows: pl.DataFrame, columns: list[str]) -> pl.Series:
     full = next((at for at, name in enumerate(names) if not rows.get_column(name).null_count()), None)
     if full is None:
         return rows.select(static_hash(columns).alias(_STATIC)).to_series()
+    text = ""
     parts: list[pl.Expr] = []
     for at, name in enumerate(names):
-        before = pl.lit((_FIELD_END if at > full else "") + name + _NAME_END)
-        behind = [pl.lit(_FIELD_END)] if at < full else []
+        before = (_FIELD_END if at > full else "") + name + _NAME_END
+        behind = _FIELD_END if at < full else ""
         if rows.get_column(name).null_count():
-            parts.append(pl.concat_str(before, pl.col(name), *behind).fill_null(""))
+            own = pl.concat_str(pl.lit(before), pl.col(name), *([pl.lit(behind)] if behind else []))
+            text += "{}"
+            parts.append(own.fill_null(""))
         else:
-            parts += [before, pl.col(name), *behind]
-    return rows.select(xxh3(pl.concat_str(parts)).alias(_STATIC)).to_series()
+            text += _braced(before) + "{}" + _braced(behind)
+            parts.append(pl.col(name))
+    return rows.select(xxh3(pl.format(text, *parts)).alias(_STATIC)).to_series()
+
+
+def _braced(text: str) -> str:
+    """What a pattern writes for a text."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def row_hash(static: pl.Expr) -> pl.Expr:

@@ -133,6 +133,8 @@ def measure(items: int, directory: Path, rounds: int, start: Start) -> list[Row]
     plain.unlink()
     table.add("replace file", [packed], "ISA-L, the same bytes, 2 threads", [limit])
     table.add("acknowledge, all", [bench.acknowledge(Method.REPLACE_FEED, encoded)], "ISA-L, as above", [limit])
+    if csv_diff is not None:
+        table.add("changed configuration", [bench.other_configuration(later, truth)], "csv-diff", [csv_diff()])
     _incremental(bench, peers, table, (first, later), truth, rounds, csv_diff)
     shutil.rmtree(directory / "store")
     _overlaid(items, first, table, start)

@@ -16,6 +16,8 @@ NOW = datetime(2026, 1, 5, tzinfo=UTC)
 GUARD = documents.GuardPolicy(
     max_delete_percent=50, always_allow=100, max_out_of_stock_percent=50, grace=timedelta(days=90)
 )
+CONFIGURATION = "bench"
+"""Stands for a digest of the configuration."""
 
 
 class Bench:
@@ -70,10 +72,7 @@ class Bench:
         before = self.head
         self.sequence = self._round + 1
         result, read = self._refreshed(export)
-        (owed,) = result.pending
-        found = (owed.creations, result.watching, owed.volatile, owed.static)
-        if found != (truth.new, truth.gone, truth.volatile, truth.text):
-            raise RuntimeError(f"refresh found {found}, the truth is {truth}")
+        _must_be(truth, result)
         self.head = result.head
         self._changed, written = self.encode(documents.Method.ITEMS_BATCH, calls_max=10_000)
         if self._changed.plan.update != truth.volatile:
@@ -81,15 +80,24 @@ class Bench:
         self._last, self.head = self.head, before
         return read, written
 
+    def other_configuration(self, export: Path, truth: Truth) -> Measured:
+        """Read and compare everything, as after a change of the configuration. It leaves everything as it is."""
+        sequence, self.sequence = self.sequence, 2_000 + self._round
+        result, measured = self._refreshed(export, configuration="another")
+        self.sequence = sequence
+        _must_be(truth, result)
+        return measured
+
     def acknowledge_changes(self) -> Measured:
         """Acknowledge the batches of the last round."""
         assert self._changed is not None
         self.head = self._last
         return self.acknowledge(documents.Method.ITEMS_BATCH, self._changed)
 
-    def _refreshed(self, export: Path) -> tuple[documents.RefreshResult, Measured]:
+    def _refreshed(self, export: Path, configuration: str = CONFIGURATION) -> tuple[documents.RefreshResult, Measured]:
         entry = ItemsEntry(name="products", source=Source(volume=VolumeSource(name="bench", path=export.name)))
-        result, measured = self._step(f"refresh-{self.sequence}", self._request(entry, export.parent))
+        request = self._request(entry, export.parent).model_copy(update={"configuration_digest": configuration})
+        result, measured = self._step(f"refresh-{self.sequence}", request)
         assert isinstance(result, documents.RefreshResult)
         if result.refused is not None:
             raise RuntimeError(f"the export was refused: {result.refused.message}")
@@ -110,7 +118,7 @@ class Bench:
             catalog_id="1",
             now=NOW + timedelta(hours=self.sequence),
             items=entry,
-            configuration_digest="bench",
+            configuration_digest=CONFIGURATION,
             sequence=self.sequence,
             read=read,
             interval=timedelta(minutes=5),
@@ -159,3 +167,11 @@ class Bench:
         assert isinstance(result, documents.AcknowledgeResult)
         self.partition = result.partitions[0]
         return measured
+
+
+def _must_be(truth: Truth, result: documents.RefreshResult) -> None:
+    """Check what a refresh found against what was changed."""
+    (owed,) = result.pending
+    found = (owed.creations, result.watching, owed.volatile, owed.static)
+    if found != (truth.new, truth.gone, truth.volatile, truth.text):
+        raise RuntimeError(f"refresh found {found}, the truth is {truth}")
