@@ -13,19 +13,16 @@ from pathlib import Path
 
 import polars as pl
 
-from controller.ports.preparing import Partition, RefreshHead
+from controller.ports.preparing import Partition
 from controller.preparing.comparing import Compared, Inputs, but_at_rest, compared, everything
-from controller.preparing.heads import Heads, scan_snapshot
-from controller.preparing.kept import kept
+from controller.preparing.heads import Heads
 from controller.preparing.objects import reading
-from controller.preparing.ranges import compared_all
-from controller.preparing.row_state import desired_of
+from controller.preparing.ranges import compared_all, scan_heads
 from controller.preparing.slicing import Sliced
 from controller.products.compare import DeparturePolicy
 from controller.products.fields import ID
 from controller.products.open_rows import Sides
 from controller.products.partition import PARTITION
-from controller.products.tables import NARROW
 from controller.stores.local import LocalStore
 
 SLICE_SHARE = 2
@@ -77,28 +74,6 @@ def pieces_of(inputs: Inputs | Everything) -> Iterator[Iterable[Inputs]]:
             yield pieces
     else:
         yield (inputs,)
-
-
-def here(table: pl.LazyFrame, index: int) -> pl.LazyFrame:
-    return table.with_columns(pl.lit(index, dtype=pl.UInt16).alias(PARTITION))
-
-
-def scan_heads(store: LocalStore, partitions: Sequence[Partition]) -> dict[str, pl.LazyFrame]:
-    """What Meta acknowledged and what is kept, not yet read."""
-    ordered = sorted(partitions, key=lambda each: each.index)
-    return {
-        "snapshot": pl.concat([here(scan_snapshot(store, each.snapshot), each.index) for each in ordered]),
-        "payload": pl.concat([here(kept(store, each.payload).ids(), each.index) for each in ordered]),
-    }
-
-
-def scan_desired(store: LocalStore, refresh: RefreshHead | None, indices: Iterable[int]) -> pl.LazyFrame:
-    """What the source wants, not yet read; partitions that the refresh does not know have no rows."""
-    frames = []
-    for index in indices:
-        found = desired_of(store, refresh, index) if refresh is not None else None
-        frames.append(here(found.select(*NARROW) if found is not None else pl.LazyFrame(schema=NARROW), index))
-    return pl.concat(frames)
 
 
 def height(table: pl.LazyFrame) -> int:

@@ -15,8 +15,6 @@ from controller.preparing.both_sides import (
     both,
     misplaced,
     pieces_of,
-    scan_desired,
-    scan_heads,
 )
 from controller.preparing.comparing import (
     Inputs,
@@ -34,6 +32,7 @@ from controller.preparing.heads import departures_of, memory_of
 from controller.preparing.manifests import manifest_of
 from controller.preparing.objects import ROW_GROUP_ROWS, read_or_empty, reading
 from controller.preparing.orphans import must_not_orphan
+from controller.preparing.ranges import scan_desired, scan_heads
 from controller.preparing.row_state import desired_of, keep_base
 from controller.preparing.row_tables import NOWHERE, RowTables
 from controller.preparing.rows import (

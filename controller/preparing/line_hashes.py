@@ -46,37 +46,42 @@ def hash_lines(descriptor: int, size: int, splitter: Splitter, *, torn: bool) ->
         )
     except pl.exceptions.PolarsError:
         return None
-    ends = found.get_column("size").to_numpy().astype(np.int64) + len(END_OF_LINE) + returns
-    stops = np.cumsum(ends)
-    unclosed = bool(size) and os.pread(descriptor, 1, size - 1) != END_OF_LINE
-    if not stops.size or stops[-1] - unclosed != size or ends.max() > CARRIED_BYTES_MAX:
+    sizes = found.get_column("size").to_numpy()
+    if not sizes.size or sizes.max() > CARRIED_BYTES_MAX:
         return None
-    hashes = found.get_column("hash").to_numpy().copy()
+    stops = np.cumsum(sizes, dtype=np.int64) + np.arange(1, sizes.size + 1) * (len(END_OF_LINE) + returns)
+    unclosed = os.pread(descriptor, 1, size - 1) != END_OF_LINE
+    if stops[-1] - unclosed != size:
+        return None
+    hashes = found.get_column("hash").to_numpy(writable=True)
     keeps = np.ones(hashes.size, bool)
     keeps[:head] = False
-    odd_ones = found.get_column("odd").arg_true().to_numpy()
-    _join(descriptor, odd_ones[odd_ones >= head], (stops - ends, stops - len(END_OF_LINE)), hashes, keeps, torn=torn)
+    odd_ones = found.get_column("odd").arg_true().to_numpy().astype(np.int64)
+    _join(descriptor, odd_ones[odd_ones >= head], stops, hashes, keeps, torn=torn)
     at = np.flatnonzero(keeps)
     return Hashed(at + 1, hashes[at])
 
 
 def _join(
     descriptor: int,
-    odd: npt.NDArray[np.uint32],
-    edges: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    odd: npt.NDArray[np.int64],
+    stops: npt.NDArray[np.int64],
     hashes: Hashes,
     keeps: npt.NDArray[np.bool_],
     *,
     torn: bool,
 ) -> None:
-    """Make one record of the lines from each that leaves a quote open to the one that closes it."""
+    """Make one record of the lines from each that leaves a quote open to the one that closes it.
+
+    `stops`: where each line ends, its end included.
+    """
     if odd.size % 2:
         raise UnsuitableError
     opens, closes = odd[::2], odd[1::2]
-    starts, stops = edges
-    begins, ends = starts[opens], stops[closes]
-    too_long = (stops[closes - 1] - begins > JOINED_BYTES_MAX) | (ends - stops[opens] > JOINED_BYTES_MAX)
-    if too_long.any():
+    begins = np.where(opens > 0, stops[opens - 1], 0)
+    ends = stops[closes] - len(END_OF_LINE)
+    open_until, first_ends = stops[closes - 1] - len(END_OF_LINE), stops[opens] - len(END_OF_LINE)
+    if ((open_until - begins > JOINED_BYTES_MAX) | (ends - first_ends > JOINED_BYTES_MAX)).any():
         raise UnsuitableError
     for first, last, begin, end in zip(opens.tolist(), closes.tolist(), begins.tolist(), ends.tolist(), strict=True):
         keeps[first + 1 : last + 1] = False

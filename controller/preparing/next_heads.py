@@ -27,7 +27,7 @@ from controller.preparing.manifests import (
     write_manifest,
 )
 from controller.preparing.objects import existing, read_or_empty, rows_in, table_key, write_table
-from controller.preparing.ranges import compared_all, ranges, sides_of
+from controller.preparing.ranges import compared_all, here, ranges, sides_of
 from controller.preparing.slicing import Scratch
 from controller.products.fields import ID
 from controller.products.open_rows import Sides, without
@@ -117,7 +117,7 @@ def _everything(
         part = parts[document.index]
         tables = sides_of(store, request.refresh, document if part is None else document.model_copy(update=_NOTHING))
         if part is not None:
-            tables["snapshot"] = scan_parts(store, part)
+            tables["snapshot"] = here(scan_parts(store, part), document.index)
         yield from ranges(tables, document.index, scratch, slice_rows)
 
 

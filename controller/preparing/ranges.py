@@ -20,37 +20,48 @@ from controller.preparing.kept import kept
 from controller.preparing.row_state import desired_of
 from controller.preparing.slicing import Scratch, Sliced
 from controller.products.compare import DeparturePolicy, as_counts, compare, summed
-from controller.products.fields import ID
 from controller.products.open_rows import AtRest, Sides, apart, to_table
 from controller.products.partition import PARTITION
-from controller.products.tables import NARROW, SNAPSHOT
+from controller.products.tables import NARROW
 from controller.stores.local import LocalStore
 
 
-def sides_of(store: LocalStore, refresh: RefreshHead | None, document: Partition) -> dict[str, pl.LazyFrame]:
-    """What source and Meta say, not yet read. A partition that the refresh does not know has no rows."""
-    desired = desired_of(store, refresh, document.index) if refresh is not None else None
+def here(table: pl.LazyFrame, index: int) -> pl.LazyFrame:
+    return table.with_columns(pl.lit(index, dtype=pl.UInt16).alias(PARTITION))
+
+
+def scan_heads(store: LocalStore, partitions: Iterable[Partition]) -> dict[str, pl.LazyFrame]:
+    """What Meta acknowledged and what is kept, not yet read."""
+    ordered = sorted(partitions, key=lambda each: each.index)
     return {
-        "desired": desired.select(*NARROW) if desired is not None else pl.LazyFrame(schema=NARROW),
-        "snapshot": scan_snapshot(store, document.snapshot),
-        "payload": kept(store, document.payload).ids(),
+        "snapshot": pl.concat([here(scan_snapshot(store, each.snapshot), each.index) for each in ordered]),
+        "payload": pl.concat([here(kept(store, each.payload).ids(), each.index) for each in ordered]),
     }
+
+
+def scan_desired(store: LocalStore, refresh: RefreshHead | None, indices: Iterable[int]) -> pl.LazyFrame:
+    """What the source wants, not yet read; partitions that the refresh does not know have no rows."""
+    frames = []
+    for index in indices:
+        found = desired_of(store, refresh, index) if refresh is not None else None
+        frames.append(here(found.select(*NARROW) if found is not None else pl.LazyFrame(schema=NARROW), index))
+    return pl.concat(frames)
+
+
+def sides_of(store: LocalStore, refresh: RefreshHead | None, document: Partition) -> dict[str, pl.LazyFrame]:
+    """What source and Meta say of one partition, not yet read."""
+    return {"desired": scan_desired(store, refresh, [document.index]), **scan_heads(store, [document])}
 
 
 def tables_of(sides: Sides) -> dict[str, pl.LazyFrame]:
     """Rows that are in memory, as `sides_of` has them."""
-    return {
-        "desired": sides.desired.lazy().select(*NARROW),
-        "snapshot": sides.snapshot.lazy().select(*SNAPSHOT),
-        "payload": sides.payload_ids.lazy().select(ID),
-    }
+    return {"desired": sides.desired.lazy(), "snapshot": sides.snapshot.lazy(), "payload": sides.payload_ids.lazy()}
 
 
 def ranges(tables: Mapping[str, pl.LazyFrame], index: int, scratch: Scratch, slice_rows: int) -> Iterator[Sides]:
     """Yield both sides of one partition. Ranges ascend by id."""
-    here = pl.lit(index, dtype=pl.UInt16).alias(PARTITION)
     for rows in Sliced(tables, scratch.directory(f"sides-{index:03}"), slice_rows):
-        yield Sides(*(rows[name].with_columns(here) for name in ("desired", "snapshot", "payload")))
+        yield Sides(*(rows[name] for name in ("desired", "snapshot", "payload")))
 
 
 def compared(sides: Sides, departures: pl.DataFrame, policy: DeparturePolicy, now: datetime) -> pl.LazyFrame:

@@ -18,8 +18,6 @@ from controller.ports.preparing import (
 from controller.ports.sources import Version
 from controller.preparing.both_sides import (
     Everything,
-    scan_desired,
-    scan_heads,
 )
 from controller.preparing.comparing import (
     Inputs,
@@ -27,6 +25,7 @@ from controller.preparing.comparing import (
 from controller.preparing.context import Context
 from controller.preparing.manifests import RowsManifest
 from controller.preparing.objects import reading, table_key
+from controller.preparing.ranges import scan_desired, scan_heads
 from controller.preparing.row_tables import NOWHERE
 from controller.products import partition
 from controller.products.fields import ID
