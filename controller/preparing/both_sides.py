@@ -27,6 +27,8 @@ from controller.stores.local import LocalStore
 
 SLICE_SHARE = 2
 """Ranges have so many times fewer rows than may be in memory at once: comparing needs room of its own."""
+APART_SHARE = 1.5
+"""Telling rows at rest from others needs less room than comparing: so many times more rows may be in memory for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +93,16 @@ def both(
 ) -> Inputs | Everything:
     """Both sides, read where few rows are not at rest. `known`: the rows of `desired`, if they are in memory."""
     tables = {"desired": desired, **scan_heads(store, partitions)}
-    most = max(height(table) for name, table in tables.items() if name != "desired" or known is None)
-    if max(most, known.height if known is not None else 0) <= rows_max:
+    rows = {name: height(table) for name, table in tables.items() if name != "desired" or known is None}
+    most = max(*rows.values(), known.height if known is not None else 0)
+    if most <= rows_max or (rows["snapshot"] and most <= rows_max * APART_SHARE):
         with reading():
             whole = everything(desired.collect() if known is None else known, Heads.load(store, partitions))
-        return but_at_rest([whole], departures, partitions, rows_max) or whole
+        found = but_at_rest([whole], departures, partitions, rows_max)
+        if found is not None or most <= rows_max:
+            return found or whole
     dealt = Everything(tables, max(rows_max // SLICE_SHARE, 1), store.spool_directory())
-    if not height(tables["snapshot"]):
+    if not rows["snapshot"]:
         return dealt
     with dealt.pieces() as pieces:
         return but_at_rest(pieces, departures, partitions, rows_max) or dealt
