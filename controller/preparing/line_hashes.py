@@ -49,7 +49,7 @@ def hash_lines(descriptor: int, size: int, splitter: Splitter, *, torn: bool) ->
     sizes = found.get_column("size").to_numpy()
     if not sizes.size or sizes.max() > CARRIED_BYTES_MAX:
         return None
-    stops = np.cumsum(sizes, dtype=np.int64) + np.arange(1, sizes.size + 1) * (len(END_OF_LINE) + returns)
+    stops = np.cumsum(sizes + np.uint32(len(END_OF_LINE) + returns), dtype=np.int64)
     unclosed = os.pread(descriptor, 1, size - 1) != END_OF_LINE
     if stops[-1] - unclosed != size:
         return None
