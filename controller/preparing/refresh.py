@@ -1,6 +1,7 @@
 """The step `Refresh`: read, map, check, place, compare; decide what may leave. Once for all partitions."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import polars as pl
 
@@ -41,6 +42,7 @@ from controller.preparing.overlay_reading import Taken
 from controller.preparing.rows import Rows, Seen
 from controller.preparing.source_rows import opened
 from controller.preparing.spill import Spill
+from controller.products.compare import REPEAT_AFTER
 from controller.products.departures import Departures, Guard, Look, PriceChange, advance_all, next_look_at
 from controller.products.fields import ID
 from controller.products.open_rows import Sides
@@ -73,9 +75,16 @@ def refresh(request: RefreshRequest, credentials: SourceCredentials, context: Co
     named = locales.declared(request.items)
     head = result.head.model_copy(update={"overlays": heads, "findings": findings, "locales": named})
     pending = locales.with_localized(context.store, head, request.partitions, result.pending, request.now)
-    return result.model_copy(
-        update={"head": head, "pending": pending, "checks": (*result.checks, *said), "overlays": taken.results}
-    )
+    update = {"head": head, "pending": pending, "checks": (*result.checks, *said), "overlays": taken.results}
+    return result.model_copy(update=update | {"next_look_at": _next_look(request, head, result.next_look_at)})
+
+
+def _next_look(request: RefreshRequest, head: RefreshHead, at: datetime | None) -> datetime | None:
+    """Values for a language or country are compared once a day: some are due again, whatever the sources say."""
+    if not head.locales:
+        return at
+    daily = request.now + REPEAT_AFTER
+    return daily if at is None else min(at, daily)
 
 
 def _read(

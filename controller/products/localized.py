@@ -8,7 +8,7 @@ An item that has no values left is a DELETE of that localization. What nobody kn
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import orjson
 import polars as pl
@@ -27,6 +27,8 @@ from controller.products.tables import LOCALE, LOCALE_SENT, LOCALIZED, State, co
 COUNTRY = "COUNTRY"
 EVERY_FIELD = "*"
 """Of a row of which nobody knows which fields Meta holds."""
+SAY_AGAIN_AFTER = timedelta(days=7)
+"""Values that Meta took are sent again after this time: what others changed does not stay for ever."""
 DELETED = 0
 """Stands for the hash of a row that is to be removed."""
 _NAME_END = "\x1e"
@@ -109,6 +111,7 @@ def compare(wanted: pl.LazyFrame, held: pl.LazyFrame, items: pl.LazyFrame, now: 
 
     `wanted` is LOCALIZED, `held` is LOCALE, `items` are the ids of one partition at Meta with `leaving`.
 
+    `wants`, `has`     it should have values there, and has them
     `send`, `remove`   what is owed
     `answered`         Meta has refused exactly that, not long ago
     """
@@ -124,9 +127,11 @@ def compare(wanted: pl.LazyFrame, held: pl.LazyFrame, items: pl.LazyFrame, now: 
     ends = stays & pl.col("wanted_hash").is_null() & ~pl.col("unfit")
     # An item that leaves is out of stock first; a country must not go on showing it.
     hides = pl.col("leaving") & _has(AVAILABILITY)
+    old = (pl.col("sent_at") < now - SAY_AGAIN_AFTER).fill_null(value=False)
     owed = joined.with_columns(
         wants=wants,
-        send=wants & differs,
+        has=wants & ~differs,
+        send=wants & (differs | old),
         remove=pl.col("is_held") & (pl.col("fields") != "") & (ends | hides),
     )
     target = pl.when("remove").then(pl.lit(DELETED, dtype=pl.UInt64)).otherwise(pl.col("wanted_hash"))
@@ -148,7 +153,7 @@ def counts(compared: pl.LazyFrame) -> dict[str, int]:
     open_ = owed & ~pl.col("answered")
     found = compared.select(
         ids=pl.col("wants").sum(),
-        acknowledged=(pl.col("wants") & ~pl.col("send")).sum(),
+        acknowledged=pl.col("has").sum(),
         changes=open_.sum(),
         refused=(owed & pl.col("answered")).sum(),
         unknown=(open_ & (pl.col("state") == State.UNKNOWN)).fill_null(value=False).sum(),
@@ -212,7 +217,11 @@ def nested(values: Mapping[str, str]) -> dict[str, object]:
             inner[rest] = text
         else:
             found[name] = _typed(name, text)
-    return found
+    return {name: _closed_up(value) for name, value in found.items()}
+
+
+def _closed_up(value: object) -> object:
+    return [each for each in value if each] if isinstance(value, list) else value
 
 
 def _in_list(found: dict[str, object], head: str, rest: str, text: str) -> None:
@@ -338,7 +347,8 @@ def _next(before: Mapping[str, object] | None, row: Mapping[str, object], now: d
         case "applied" | "confirmed" if row["_delete"]:
             return None
         case "applied" | "confirmed":
-            return one | {"row_hash": row["_row_hash"], "fields": kept, "state": State.ACKNOWLEDGED.value}
+            taken = {"row_hash": row["_row_hash"], "fields": kept, "sent_at": now}
+            return one | taken | {"state": State.ACKNOWLEDGED.value}
         case "warned":
             return one | {"fields": either, "state": State.REFUSED.value} | answered
         case "refused":

@@ -14,7 +14,7 @@
 `localized`   of an overlay for one language or country: id, hash of its values (null: it has none left), and whether a
               check keeps them from being sent
 `locale`      what Meta acknowledged for one language or country: hash of the values (null: unknown), names of the
-              fields that it may hold, and the hash of what it refused last
+              fields that it may hold, the hash of what it refused last, and when it took the values
 `localesent`  what one body says for one language or country: `_said` has the values as JSON; `_held` as `fields` was
 
 `desired` is in the order of the source, the others are sorted by id. Private columns of tables that also hold fields
@@ -153,6 +153,7 @@ LOCALE: Final = _schema(
         "state": pl.String,
         "answered_hash": pl.UInt64,
         "answered_at": INSTANT,
+        "sent_at": INSTANT,
     }
 )
 LOCALE_SENT: Final = _schema(

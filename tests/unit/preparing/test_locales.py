@@ -249,6 +249,27 @@ def test_after_a_day_a_refused_row_is_sent_again(tmp_path: Path) -> None:
     assert [each["data"]["id"] for each in world.bodies(world.encode_locale("french"))] == ["00000"]
 
 
+def test_values_are_said_again_after_a_week_even_if_nothing_changes(tmp_path: Path) -> None:
+    world = begun(tmp_path, FRENCH)
+    world.say("french", french("00000", "00001"))
+    loaded(world)
+    world.send_locale()
+    world.overrides["LANGUAGE", "fr_XX"]["00000"] = {"title": "Somebody else's"}
+    assert world.last is not None
+    assert world.last.next_look_at is not None
+    assert world.last.next_look_at <= world.now + timedelta(days=1), "who else would notice?"
+    world.now += timedelta(days=6)
+    world.refresh(read=False)
+    assert world.owed().changes == 0
+    world.now += timedelta(days=2)
+    world.refresh(read=False)
+    assert world.owed() == LocalePending(name="french", locale=FR, ids=2, acknowledged=2, changes=2)
+    world.send_locale()
+    assert world.overrides["LANGUAGE", "fr_XX"]["00000"] == {"title": "Produit 00000"}
+    world.refresh(read=False)
+    assert world.owed().changes == 0
+
+
 def test_a_field_that_a_warning_names_is_not_acknowledged(tmp_path: Path) -> None:
     world = begun(tmp_path, FRENCH)
     world.say("french", french("00000", "00001", color="rouge"))
