@@ -250,6 +250,7 @@ class SyncOperation(Declared[SyncOperationSpec, SyncOperationStatus]):
         Column("Phase Since", ".status.phaseSince", "date"),
         Column("Catalog", ".spec.catalogRef.name", priority=1),
         Column("Trigger", ".status.trigger", priority=1),
+        Column("Overlay", ".spec.overlay", priority=1),
         condition_column("Message", ConditionType.FAILED, "message", priority=1),
         AGE,
     )

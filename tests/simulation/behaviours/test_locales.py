@@ -274,6 +274,39 @@ async def test_prices_go_first_and_nothing_overlaps(stage: Stage) -> None:
     await stage.safe()
 
 
+async def test_shards_with_prices_to_send_hold_up_no_other(stages: Callable[..., Stage]) -> None:
+    """Shards are claimed one by one; each change of an item has it to itself."""
+    stage = stages(Plan(products=40, spec={"sharding": {"shards": 4}}))
+    items = sorted(stage.shop.products)
+    await shown(stage, *items)
+    for number in range(3):
+        say(stage, "french", titles(*items, word=f"Mot {number}"))
+        stage.shop.products[items[number]].price_cents += 100
+        stage.shop_changes()
+        await stage.rest(minutes=5)
+    await stage.until(lambda: held(stage) == titles(*items, word="Mot 2"), SOON)
+    await stage.until(stage.in_step, SOON)
+    await stage.until(stage.quiet, SOON)
+    assert len(stage.ledger().partitions) == 4
+    assert status(stage) == LocalizedStatus(items=40, acknowledged=40)
+    await stage.safe()
+
+
+async def test_when_the_quota_is_gone_nothing_is_lost_and_prices_come_first(stage: Stage) -> None:
+    items = sorted(stage.shop.products)[:3]
+    await shown(stage, *items)
+    stage.arm("throttle", path="localized_items_batch", code=80014, minutes=20, count=1)
+    seen = len(stage.requests())
+    say(stage, "french", titles(*items, word="Autre"))
+    await stage.until(lambda: [one for one in stage.requests(seen) if one.told_minutes], SOON)
+    stage.change_prices()
+    await stage.until(stage.in_step, HEALED)
+    await stage.until(lambda: held(stage) == titles(*items, word="Autre"), HEALED)
+    sent = [one.path.rsplit("/", 1)[1] for one in stage.writes(seen) if one.path.endswith("items_batch")]
+    assert sent == ["localized_items_batch", "items_batch", "localized_items_batch"]
+    await stage.safe()
+
+
 async def test_a_lost_answer_is_read_back_and_not_repeated(stage: Stage) -> None:
     items = sorted(stage.shop.products)[:3]
     await shown(stage, *items)
