@@ -27,9 +27,11 @@ _END = "\x1f"
 
 
 def has_table(store: LocalStore, head: OverlayHead) -> bool:
-    """Tell whether the table is still there. An overlay whose table was lost is read as if for the first time."""
+    """Tell whether its tables are still there. An overlay of which one was lost is read as if for the first time."""
     try:
-        existing(store, head.table)
+        for key in (head.table, head.localized):
+            if key is not None:
+                existing(store, key)
     except Fault as fault:
         if fault.reason != "SnapshotLost":
             raise

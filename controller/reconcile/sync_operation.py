@@ -127,6 +127,7 @@ class SyncOperations:
             message = "what Meta holds is not known: its items are listed first"
             raise Fault("RolledBack", Disposition.RETRY, message)
         wanted = self._records(operation, ledger)
+        _require_overlay(operation, catalog, wanted)
         if _pointless(operation, wanted):
             message = "another operation sent its values already"
             await self._end(operation, Phase.SUPERSEDED, "Superseded", message, ConditionType.COMPLETE)
@@ -233,10 +234,6 @@ class SyncOperations:
             raise Fault("DependencyNotReady", Disposition.RETRY, "the feed of the shard does not exist yet")
         if not ledger.items or ledger.items[0].refresh is None:
             raise Fault("DependencyNotReady", Disposition.RETRY, "the source was not read yet")
-        overlay = operation.spec.overlay
-        if overlay is not None and all(overlay not in dispatch.localized_names(record) for record in records):
-            message = f"spec.overlay: the Catalog has no overlay {overlay} with values for a language or country"
-            raise Fault("InvalidSpec", Disposition.STALLED, message)
         return records
 
     async def _wait(self, operation: SyncOperation, fault: Fault) -> Outcome:
@@ -264,6 +261,18 @@ class SyncOperations:
         done = (absent(ConditionType.RECONCILING), absent(ConditionType.STALLED))
         written = await report(self._context, operation, status, (true(condition, reason, message), *done))
         await let_go(self._context, written)
+
+
+def _require_overlay(operation: SyncOperation, catalog: Catalog, wanted: tuple[PartitionRecord, ...]) -> None:
+    """Refuse an overlay that is neither declared nor has values at Meta; one that is just declared is waited for."""
+    name = operation.spec.overlay
+    if name is None or any(name in dispatch.localized_names(record) for record in wanted):
+        return
+    declared = {each.name for each in catalog.spec.items[0].overlays if each.override is not None}
+    if name in declared:
+        raise Fault("DependencyNotReady", Disposition.RETRY, f"overlay {name} was not compared yet")
+    message = f"spec.overlay: the Catalog has no overlay {name} with values for a language or country"
+    raise Fault("InvalidSpec", Disposition.STALLED, message)
 
 
 def _pointless(operation: SyncOperation, wanted: tuple[PartitionRecord, ...]) -> bool:

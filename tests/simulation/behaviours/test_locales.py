@@ -225,6 +225,32 @@ async def test_nothing_is_sent_while_suspended(stage: Stage) -> None:
     await stage.safe()
 
 
+async def test_what_a_guard_holds_waits_and_leaves_meta_as_it_is(stage: Stage) -> None:
+    """Who wants operations held while deletions wait for an approval gets these held, too."""
+    items = sorted(stage.shop.products)
+    say(stage, "french", titles(*items))
+    guards = {"onExceed": "HoldOperation", "gracePeriod": "0s", "maxDeletePercent": 5, "alwaysAllow": 2}
+    await stage.begin(items=[entry(overlay("french"))], guards=guards)
+    await stage.until(lambda: held(stage) == titles(*items), SOON)
+    await stage.until(stage.quiet, SOON)
+    gone = stage.remove_products(4)
+    await stage.until(lambda: stage.condition(ConditionType.DELETIONS_HELD), HEALED)
+    seen = len(stage.requests())
+    say(stage, "french", titles(*items, word="Autre"))
+    waiting = await stage.until(lambda: [each for each in operations(stage) if each.status.phase is Phase.HELD], HEALED)
+    await stage.rest(hours=1)
+    assert not bodies(stage, seen)
+    assert held(stage) == titles(*items)
+    assert not stage.in_flight(), "who is held keeps no claims"
+    assert waiting[0].spec.overlay == "french"
+    found = stage.require_catalog().status.held
+    assert found is not None
+    await stage.approval(found.digest)
+    left = [each for each in items if each not in gone]
+    await stage.until(lambda: held(stage) == titles(*left, word="Autre"), timedelta(hours=6))
+    await stage.safe()
+
+
 async def test_an_operation_for_an_overlay_that_is_not_there_sends_nothing(stage: Stage) -> None:
     await stage.begin()
     seen = len(stage.requests())

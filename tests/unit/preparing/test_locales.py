@@ -482,6 +482,18 @@ def test_a_lost_snapshot_is_never_taken_for_an_empty_one(tmp_path: Path) -> None
     assert raised.value.reason == "SnapshotLost"
 
 
+def test_an_overlay_whose_narrow_table_was_lost_is_read_as_if_for_the_first_time(tmp_path: Path) -> None:
+    world = begun(tmp_path, FRENCH)
+    world.say("french", french("00000"))
+    loaded(world)
+    world.send_locale()
+    assert world.head is not None
+    assert world.head.overlays[0].localized is not None
+    world.store.path(world.head.overlays[0].localized).unlink()
+    world.look_at("french")
+    assert world.owed() == LocalePending(name="french", locale=FR, ids=1, acknowledged=1)
+
+
 def test_after_a_loss_everything_is_said_again_and_what_nobody_names_is_removed(tmp_path: Path) -> None:
     world = begun(tmp_path, FRENCH)
     world.say("french", french("00000", "00001", color="rouge"))
