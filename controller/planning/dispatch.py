@@ -2,7 +2,8 @@
 
 A full send goes out when its slot is due and something waits for it, when the promise of a full re-send needs it, when
 a shard was never loaded, and on request. A batch goes out as soon as a volatile value differs and its partitions are
-free: the slot is only the latest moment. Nothing to send makes no operation.
+free: the slot is only the latest moment. Where none does, values for one language or country follow, one localization
+at a time. Nothing to send makes no operation.
 """
 
 import hashlib
