@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -367,6 +368,36 @@ async def test_more_than_can_be_read_back_is_sent_again_once_it_is_abandoned(sta
     assert held(stage) == titles(*items)
     assert len(bodies(stage)) == 2
     assert not [one for one in stage.requests() if one.path.endswith("/override_details")]
+    await stage.safe()
+
+
+READINGS: dict[str, dict[str, Any]] = {
+    "an unknown removal is no error": {"delete_unknown_override": "ok"},
+    "values are read by the names of feeds": {"override_values_named": "feed"},
+    "an update replaces": {"localized_update": "replace"},
+    "not every error is named": {"listed_batch_errors": 1},
+}
+
+
+@pytest.mark.parametrize("reading", READINGS)
+async def test_every_reading_of_what_meta_does_not_publish_ends_the_same(stage: Stage, reading: str) -> None:
+    for name, value in READINGS[reading].items():
+        assert hasattr(stage.world.emulator.world.switches, name)
+        setattr(stage.world.emulator.world.switches, name, value)
+    await stage.begin()
+    first, second, third, *_ = sorted(stage.shop.products)
+    say(stage, "french", titles(first, second, third))
+    bad = {each: {"price": f"{TOO_MUCH} CHF"} for each in (first, second)}
+    say(stage, "swiss", {**bad, third: {"price": "12.00 CHF"}})
+    await stage.change(items=[entry(overlay("french"), overlay("swiss"))])
+    await stage.until(lambda: held(stage) == titles(first, second, third), SOON)
+    await stage.until(lambda: held(stage, "CH") == {third: {"price": "12.00 CHF"}}, SOON)
+    stage.arm("drop_after", method="POST", path="localized_items_batch", count=1)
+    say(stage, "french", titles(first, second, third, word="Autre"))
+    await stage.until(lambda: held(stage) == titles(first, second, third, word="Autre"), HEALED)
+    await stage.until(lambda: status(stage) == LocalizedStatus(items=3, acknowledged=3), HEALED)
+    await stage.change(items=[entry()])
+    await stage.until(lambda: not held(stage) and not held(stage, "CH"), HEALED)
     await stage.safe()
 
 
