@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from controller.ports.preparing import RESULTS, FailedStep, RefreshResult
-from controller.preparing import entry, lifetime
+from controller.preparing import entry, fork_server, lifetime
 from tests.unit.preparing.world import World, products
 
 
@@ -56,10 +56,10 @@ def test_a_request_that_makes_no_sense_repeats_nothing_of_it(
     document = json.loads(world.refresh_request().model_dump_json()) | {"version": 2}
     request, result = tmp_path / "request", tmp_path / "result"
     request.write_text(json.dumps(document))
-    assert run([str(request), str(result)]) == entry.EXIT_USAGE
+    assert run([str(request), str(result)]) == fork_server.EXIT_USAGE
     request.write_text(world.refresh_request().model_dump_json())
     with caplog.at_level(logging.DEBUG):
-        assert run([str(request), str(result)], b'{"url": 5, "s3cr3t": "s3cr3t"}') == entry.EXIT_USAGE
+        assert run([str(request), str(result)], b'{"url": 5, "s3cr3t": "s3cr3t"}') == fork_server.EXIT_USAGE
     assert "s3cr3t" not in caplog.text
     assert not result.exists()
 
@@ -72,6 +72,6 @@ def test_a_step_whose_starter_is_gone_does_nothing(world: World, tmp_path: Path)
         env={**os.environ, lifetime.PARENT_VARIABLE: "1"},
         check=False,
     )
-    assert done.returncode == entry.EXIT_ORPHAN
+    assert done.returncode == fork_server.EXIT_ORPHAN
     assert not result.exists()
     assert world.store.keys("") == ()
