@@ -97,7 +97,7 @@ def _converged(world: World) -> list[str]:
     at_meta = world.items_at_meta()
     found = []
     for product in world.shop.products.values():
-        row = product.row()
+        row = world.shop.truth(product)
         item = at_meta.get(product.id)
         if product.broken:
             continue
@@ -110,6 +110,22 @@ def _converged(world: World) -> list[str]:
             if comparable(name, item.get(name, "")) != comparable(name, row[name])
         ]
     found += [f"item {item} is still at Meta" for item in sorted(set(at_meta) - set(world.shop.products))]
+    return [*found, *_localized(world)]
+
+
+def _localized(world: World) -> list[str]:
+    """I6 for values of one language or country: field by field what the overlays say, and nothing else."""
+    at_meta = world.overrides_at_meta()
+    found = []
+    for product in world.shop.products.values():
+        wanted, held = world.shop.localized(product.id), at_meta.get(product.id, {})
+        for key in sorted(wanted.keys() | held.keys()):
+            theirs, ours = held.get(key, {}), wanted.get(key, {})
+            found += [
+                f"item {product.id} in {key}: {name} is {theirs.get(name, '')!r} at Meta, {ours.get(name, '')!r} meant"
+                for name in sorted(theirs.keys() | ours.keys())
+                if comparable(name, theirs.get(name, "")) != comparable(name, ours.get(name, ""))
+            ]
     return found
 
 

@@ -19,6 +19,7 @@ from hack.emulator import switches
 from hack.emulator.switches import Switches
 from tests.kubernetes_memory import Incarnation, MemoryTransport
 from tests.simulation import checkers
+from tests.simulation.additions import LOCALES, STOCK, Kind
 from tests.simulation.freshness import FreshnessWatch
 from tests.simulation.process import Process
 from tests.simulation.world import CATALOG, NAMESPACE, Options, World, head
@@ -77,25 +78,35 @@ class Report:
         )
 
 
-def run(seed: int, days: float, directory: Path, *, faults: bool = True) -> Report:
-    """Run one world to its end."""
+def run(
+    seed: int, days: float, directory: Path, *, faults: bool = True, overlays: tuple[Kind, ...] | None = None
+) -> Report:
+    """Run one world to its end. `overlays`: those of its shop; None draws them from the seed."""
+    chosen = _draw_overlays(random.Random(f"{seed}/overlays")) if overlays is None else overlays
     with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
-        return runner.run(_Scenario(seed, days, directory, faults=faults).run())
+        return runner.run(_Scenario(seed, days, directory, faults=faults, overlays=chosen).run())
 
 
 class _Scenario:
-    def __init__(self, seed: int, days: float, directory: Path, *, faults: bool) -> None:
+    def __init__(self, seed: int, days: float, directory: Path, *, faults: bool, overlays: tuple[Kind, ...]) -> None:
         self._rng = random.Random(f"{seed}/scenario")
         self._directory = directory
         self._with_faults = faults
         self._report = Report(seed, days)
         drawn = switches.draw(self._rng) if faults else Switches()
-        self._options = Options(seed=seed, switches=_bearable(drawn), shards=self._rng.choice((1, 2, 3)))
+        self._options = Options(
+            seed=seed,
+            switches=_bearable(drawn),
+            shards=self._rng.choice((1, 2, 3)),
+            overlays=overlays,
+        )
         self._swarm = self._draw_swarm()
 
     def _draw_swarm(self) -> tuple[str, ...]:
         """Which faults this world knows: another mix for every seed."""
         everything = (*META_FAULTS, "crash", "crash", "pause", "kubernetes", "watch_gap", "shop", "shard")
+        if self._options.overlays:
+            everything = (*everything, "overlay")
         return tuple(self._rng.sample(everything, k=max(len(everything) * 2 // 3, 1)))
 
     async def run(self) -> Report:
@@ -142,7 +153,8 @@ class _Scenario:
         removed: list[str] = []
         kind = self._rng.random()
         if kind < 0.7:
-            shop.change_some(self._rng.choice((0.02, 0.1, 0.4)))
+            share = self._rng.choice((0.02, 0.1, 0.4))
+            shop.change_some(share, shop.settled(world.items_at_meta(), world.overrides_at_meta()))
         elif kind < 0.85:
             for _ in range(self._rng.randint(1, 3)):
                 shop.add()
@@ -172,6 +184,8 @@ class _Scenario:
                 world.server.restart()
             case "shop":
                 await self._shop_fails(world)
+            case "overlay":
+                await self._overlay_fails(world)
             case "shard":
                 await _delete_a_shard(world, self._rng)
             case _:
@@ -210,11 +224,22 @@ class _Scenario:
         await asyncio.sleep(self._rng.uniform(600.0, 3_600.0))
         setattr(world.shop, field_name, False)
 
+    async def _overlay_fails(self, world: World) -> None:
+        addition = self._rng.choice(world.shop.additions)
+        world.shop.files[addition.kind.path] = None
+        await asyncio.sleep(self._rng.uniform(600.0, 3_600.0))
+        world.shop.files[addition.kind.path] = addition.content()
+
     async def _heal(self, world: World, process: Process) -> None:
         world.emulator.faults.disarm()
         world.shop.down = world.shop.truncated = world.shop.empty = False
+        for addition in world.shop.additions:
+            world.shop.files[addition.kind.path] = addition.content()
         if not process.alive:
             world.launch()
+        locales = [addition.kind.name for addition in world.shop.additions if addition.kind.key]
+        if len(locales) > 1:
+            await world.drop_overlay(locales[0])
 
     async def _conclude(self, world: World, *, settled: bool = False) -> Report:
         report = self._report
@@ -229,6 +254,12 @@ class _Scenario:
         for process in world.processes:
             process.kill()
         return report
+
+
+def _draw_overlays(rng: random.Random) -> tuple[Kind, ...]:
+    """Price and stock apart in most worlds, and values for a language or country in most."""
+    stock = (STOCK,) if rng.random() < 0.7 else ()
+    return (*stock, *rng.sample(LOCALES, k=rng.choice((0, 1, 1, 2))))
 
 
 def _bearable(drawn: Switches) -> Switches:

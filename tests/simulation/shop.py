@@ -8,11 +8,15 @@ import csv
 import hashlib
 import io
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import httpx
 from typing_extensions import override
+
+from hack.emulator.auditor import comparable
+from tests.simulation.additions import Addition, Kind
 
 VOLATILE = ("price", "sale_price", "sale_price_effective_date", "availability", "quantity_to_sell_on_facebook")
 COLUMNS = (
@@ -30,6 +34,9 @@ COLUMNS = (
     "item_group_id",
 )
 WORDS = ("Läufer", "shoe", "Pañuelo", "шапка", "mug", "紅茶", 'the "best"', "coat, long", "line\nbreak")
+
+LOCALIZED_CHANGES_SHARE = 0.25
+"""Of the changes of the shop that reach the values of a language or country: texts move seldom."""
 
 
 @dataclass(slots=True)
@@ -70,8 +77,9 @@ class Witness:
 class Shop:
     """Mutable truth. Every change of what the export says gets the next sequence number."""
 
-    def __init__(self, rng: random.Random, products: int) -> None:
+    def __init__(self, rng: random.Random, products: int, overlays: Sequence[Kind] = ()) -> None:
         self._rng = rng
+        self.additions = [Addition(kind, random.Random(rng.random())) for kind in overlays]
         self.products: dict[str, Product] = {}
         self._made = 0
         self.sequence = 0
@@ -94,23 +102,79 @@ class Shop:
             group=f"G{self._made // 4}" if self._made % 5 == 0 else "",
         )
         self.products[product.id] = product
+        for addition in self.additions:
+            addition.add(product.id, None if addition.kind.key else product.row())
         return product
 
-    def change_some(self, share: float) -> None:
-        """Prices and stock move, a little of everything."""
+    def truth(self, product: Product) -> dict[str, str]:
+        """What is meant for all: the export's row with what overlays say laid over it."""
+        row = product.row()
+        for addition in self.additions:
+            if not addition.kind.key:
+                row |= addition.meant(product.id)
+        return row
+
+    def localized(self, item: str) -> dict[str, dict[str, str]]:
+        """What is meant for single languages and countries, by Meta's key."""
+        found = {each.kind.key: each.meant(item) for each in self.additions if each.kind.key}
+        return {key: values for key, values in found.items() if values}
+
+    def change_some(self, share: float, settled: Mapping[str, AbstractSet[str]] | None = None) -> None:
+        """Prices and stock move, a little of everything, in the export and in the overlays.
+
+        `settled`: by overlay, the items of which Meta is known to have what it says. Only then does the export say
+        something else of them: before, nobody could tell which of both is read first.
+        """
+        proven = settled or {}
+        open_ = {
+            item
+            for each in self.additions
+            if not each.kind.key
+            for item in each.said.keys() - proven.get(each.kind.name, frozenset())
+        }
+        moved: set[str] = set()
         for product in list(self.products.values()):
-            if self._rng.random() >= share:
+            if self._rng.random() >= share or product.id in open_:
                 continue
+            moved.add(product.id)
             if self._rng.random() < 0.6:
                 product.price_cents = self._rng.randint(100, 99_999)
             else:
                 product.quantity = self._rng.randint(0, 9)
 
+        for each in self.additions:
+            among = {item for item in self.products if each.kind.key or item in each.said or item not in moved}
+            if not each.kind.key or self._rng.random() < LOCALIZED_CHANGES_SHARE:
+                each.move(share, among, proven.get(each.kind.name, frozenset()))
+
+    def settled(
+        self, items: Mapping[str, Mapping[str, str]], overrides: Mapping[str, Mapping[str, Mapping[str, str]]]
+    ) -> dict[str, set[str]]:
+        """Tell by overlay of which items Meta has what it says, and cannot have it from elsewhere."""
+        found: dict[str, set[str]] = {}
+        for each in self.additions:
+            ours = found.setdefault(each.kind.name, set())
+            for product in self.products.values():
+                meant = each.meant(product.id)
+                held = overrides.get(product.id, {}).get(each.kind.key, {}) if each.kind.key else items.get(product.id)
+                told = each.kind.key != "" or meant.get("price") != product.row()["price"]
+                if meant and told and held is not None and _includes(held, meant, exactly=each.kind.key != ""):
+                    ours.add(product.id)
+        return found
+
     def remove(self, count: int) -> list[str]:
         gone = self._rng.sample(sorted(self.products), min(count, len(self.products) - 1))
         for item in gone:
             del self.products[item]
+            for addition in self.additions:
+                addition.forget(item)
         return gone
+
+    def publish(self) -> None:
+        """Put the overlays on the web server, except where it is down for one."""
+        for addition in self.additions:
+            if self.files.get(addition.kind.path, b"") is not None:
+                self.files[addition.kind.path] = addition.content()
 
     def export(self) -> bytes:
         out = io.StringIO()
@@ -124,10 +188,13 @@ class Shop:
     def testimony(self, at: float, *, removed: list[str] | None = None) -> Witness:
         """What the auditor has to know about the export as it is now. Call after every change."""
         self.sequence += 1
+        self.publish()
         witness = Witness()
         for product in self.products.values():
-            row = product.row()
-            for name in VOLATILE:
+            row = self.truth(product)
+            for where, values in self.localized(product.id).items():
+                row |= {f"{name}@{where}": value for name, value in values.items()}
+            for name in (*VOLATILE, *(name for name in row if "@" in name)):
                 value = row.get(name, "")
                 key = (product.id, name)
                 if value and self._told.get(key) != value:
@@ -148,6 +215,11 @@ class Shop:
                 }
             )
         return witness
+
+
+def _includes(held: Mapping[str, str], meant: Mapping[str, str], *, exactly: bool) -> bool:
+    same = all(comparable(name, held.get(name, "")) == comparable(name, value) for name, value in meant.items())
+    return same and (not exactly or held.keys() == meant.keys())
 
 
 class ShopTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):

@@ -11,6 +11,7 @@ import pytest
 
 from hack.emulator.switches import Switches
 from tests.simulation import checkers, scenario
+from tests.simulation.additions import LOCALES, STOCK
 from tests.simulation.world import Options, World
 from tests.virtual_time import SimulatedLoop
 
@@ -19,7 +20,7 @@ from tests.virtual_time import SimulatedLoop
 @pytest.mark.timeout(300)
 def test_a_week_with_faults_is_safe_and_converges(tmp_path: Path) -> None:
     """Crashes, pauses, lost answers, throttling, a broken shop, a forgetful API server: seven virtual days."""
-    report = scenario.run(7, 7.0, tmp_path / "store")
+    report = scenario.run(7, 7.0, tmp_path / "store", overlays=())
     assert report.violations == [], report.line()
     assert report.operations["batch"] > 10
     assert report.operations["replace"] > 5
@@ -28,9 +29,18 @@ def test_a_week_with_faults_is_safe_and_converges(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 def test_two_calm_days_send_only_what_is_needed(tmp_path: Path) -> None:
-    report = scenario.run(3, 2.0, tmp_path / "store", faults=False)
+    report = scenario.run(3, 2.0, tmp_path / "store", faults=False, overlays=())
     assert report.violations == []
     assert report.faults == {}
+
+
+@pytest.mark.timeout(120)
+def test_overlays_for_all_and_for_single_languages_and_countries_converge(tmp_path: Path) -> None:
+    """Faults strike their files and batches too; at the end one of them is taken out of the spec."""
+    report = scenario.run(22, 1.6, tmp_path / "store", overlays=(STOCK, *LOCALES[:2]))
+    assert report.violations == [], report.line()
+    assert report.operations["localized"] > 5
+    assert len(report.faults) > 5
 
 
 @pytest.mark.timeout(120)

@@ -19,7 +19,7 @@ from controller.api import names
 from controller.api.resource import Resource
 from controller.api.v1alpha1 import Catalog, CatalogLedger, MetaConnection, SyncOperation
 from controller.kube import paths
-from controller.kube.transport import Json, Request
+from controller.kube.transport import ContentType, Json, Request
 from controller.settings import Settings, Timing
 from controller.stores.local import LocalStore
 from hack.emulator import auditor, jsons
@@ -31,13 +31,15 @@ from hack.emulator.transport import EmulatorTransport
 from hack.emulator.world import TEST_BUSINESS, TEST_TOKEN
 from tests.kubernetes_memory import Faults, Incarnation, MemoryApiServer, MemoryTransport
 from tests.random_catalogs import held
+from tests.simulation.additions import Kind
 from tests.simulation.process import Lease, Process, Surroundings
 from tests.simulation.shop import Shop, Witness
 from tests.virtual_time import SimulatedClock
 
 NAMESPACE = "shop"
 CATALOG = "germany"
-SHOP_URL = "http://shop.example/export.csv"
+SHOP_HOST = "http://shop.example"
+SHOP_URL = f"{SHOP_HOST}/export.csv"
 RESERVE_PERCENT = 10.0
 ENDED = frozenset({"Succeeded", "Failed", "Superseded", "Cancelled", "Abandoned"})
 
@@ -52,6 +54,7 @@ class Options:
     grace: timedelta = timedelta(hours=6)
     interval: timedelta = timedelta(minutes=5)
     switches: Switches = field(default_factory=Switches)
+    overlays: tuple[Kind, ...] = ()
 
 
 class CountedFaults(FaultPlan):
@@ -72,7 +75,7 @@ class World:
         self.options = options
         loop = asyncio.get_running_loop()
         self.clock = SimulatedClock(loop)
-        self.shop = Shop(self.rng("shop"), options.products)
+        self.shop = Shop(self.rng("shop"), options.products, options.overlays)
         self.emulator = Emulator(clock=self.clock.unix, seed=options.seed, switches=options.switches)
         self.faults = CountedFaults(self.rng("faults"))
         self.emulator.faults = self.faults
@@ -139,7 +142,6 @@ class World:
             MetaConnection,
         )
         hours = int(self.options.grace.total_seconds() // 3600)
-        minutes = int(self.options.interval.total_seconds() // 60)
         await self.apply(
             {
                 **head(Catalog, CATALOG),
@@ -148,19 +150,31 @@ class World:
                     "name": "ACME Germany",
                     "sharding": {"shards": self.options.shards},
                     "guards": {"gracePeriod": f"{hours}h", "maxDeletePercent": 20, "alwaysAllow": 5},
-                    "items": [
-                        {
-                            "name": "products",
-                            "interval": f"{minutes}m",
-                            "currency": "EUR",
-                            "source": {"http": {"url": SHOP_URL}},
-                        }
-                    ],
+                    "items": self._items(),
                 },
             },
             Catalog,
         )
         self.testify(self.shop.testimony(self.clock.unix()))
+
+    def _items(self) -> list[Json]:
+        minutes = int(self.options.interval.total_seconds() // 60)
+        entry: Json = {
+            "name": "products",
+            "interval": f"{minutes}m",
+            "currency": "EUR",
+            "source": {"http": {"url": SHOP_URL}},
+            "overlays": [addition.kind.entry(SHOP_HOST) for addition in self.shop.additions],
+        }
+        return [entry]
+
+    async def drop_overlay(self, name: str) -> None:
+        """People take an overlay out of the Catalog."""
+        self.shop.additions = [each for each in self.shop.additions if each.kind.name != name]
+        patch = {"spec": {"items": self._items()}}
+        path = paths.item(Catalog, NAMESPACE, CATALOG)
+        query = (("fieldManager", "people"),)
+        await self._people.send(Request("PATCH", path, query=query, body=patch, content_type=ContentType.MERGE_PATCH))
 
     def testify(self, witness: Witness) -> None:
         self.emulator.journal.witness(
@@ -211,6 +225,16 @@ class World:
     def items_at_meta(self) -> dict[str, dict[str, str]]:
         """Item id → its fields in the names of feeds."""
         return held(self.emulator)
+
+    def overrides_at_meta(self) -> dict[str, dict[str, dict[str, str]]]:
+        """Item id → key of a language or country → its values."""
+        world = self.emulator.world
+        found: dict[str, dict[str, dict[str, str]]] = {}
+        for catalog in world.catalogs:
+            rows = world.items.page(catalog, None, after=0, limit=100_000)
+            held = world.overrides.between(rows[0].n, rows[-1].n) if rows else {}
+            found |= {item.rid: {one.key: one.values for one in held.get(item.n, ())} for item in rows}
+        return found
 
 
 def void(_: object) -> None:
