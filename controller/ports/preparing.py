@@ -455,11 +455,18 @@ class VerifyRequest(Step):
     step: Literal["Verify"] = "Verify"
     sent: tuple[str, ...]
     read_back: str
+    partitions: tuple[Partition, ...] = ()
+    """With the heads from before it was sent."""
+    locale: Locale | None = None
+    """Whose values were sent, where they are not the items' own."""
 
 
 class VerifyResult(Document):
     step: Literal["Verify"] = "Verify"
     equal: int = 0
+    proven: int = 0
+    """Of the equal ones: Meta was known to have another value of what is equal now, so it took what was sent. What was
+    unknown may have been so before, and the body may still be at work."""
     different: int = 0
     missing: int = 0
 

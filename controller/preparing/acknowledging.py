@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from controller.preparing.kept import Kept, kept, write_kept
 from controller.preparing.locales import with_localized
 from controller.preparing.manifests import part_of
 from controller.preparing.next_heads import Change, published, snapshot_rows_of
-from controller.preparing.objects import read_table, scan_or_empty, sink_table, table_key, write_table
+from controller.preparing.objects import read_table, reading, scan_or_empty, sink_table, table_key, write_table
 from controller.preparing.sent import Sent, opened
 from controller.preparing.slicing import SLICE_ROWS, Scratch, Sliced
 from controller.products import acknowledge, verify
@@ -227,16 +227,27 @@ def _groups(groups: Sequence[MessageGroup]) -> tuple[ErrorGroup, ...]:
 def verify_sent(request: VerifyRequest, context: Context) -> VerifyResult:
     """Compare what was sent with what was read back."""
     if all(map(locales_answering.is_localized, request.sent)):
-        return locales_answering.verified(context.store, request.sent, request.read_back)
+        return locales_answering.verified(request, context.store)
     read = verify.items(_content(context.store, request.read_back))
-    total = found = equal = 0
+    total = found = equal = proven = 0
     for key in request.sent:
         sent = opened(context.store, key)
-        compared = verify.compare_back(sent.with_texts(context.store, read, verify.COMPARABLE), read)
+        rows = sent.with_texts(context.store, read, verify.COMPARABLE)
+        compared = verify.compare_back(rows, read)
         total += int(sent.rows.select(pl.len()).collect().item())
         found += int(compared.get_column(verify.FOUND).sum())
-        equal += int(compared.select(verify.equal_rows(compared).sum()).item())
-    return VerifyResult(equal=equal, different=found - equal, missing=total - found)
+        same = compared.filter(verify.equal_rows(compared))
+        equal += same.height
+        proven += sum(verify.proven(same, rows, each) for each in _before(request, context.store, same))
+    return VerifyResult(equal=equal, proven=proven, different=found - equal, missing=total - found)
+
+
+def _before(request: VerifyRequest, store: LocalStore, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """What Meta was known to have of some rows."""
+    ids = rows.lazy().select(ID)
+    for each in request.partitions:
+        with reading():
+            yield scan_snapshot(store, each.snapshot).join(ids, on=ID, how="semi").collect(engine="streaming")
 
 
 def list_sent(request: SentIDsRequest, context: Context) -> SentIDsResult:

@@ -15,6 +15,7 @@ from controller.ports.preparing import (
     Partition,
     Pending,
     Receipt,
+    VerifyRequest,
     VerifyResult,
 )
 from controller.preparing.context import Context
@@ -142,19 +143,34 @@ def unknown(store: LocalStore, prefix: str, document: Partition, ids: pl.Series)
     return tuple(found)
 
 
-def verified(store: LocalStore, sent: Sequence[str], read_back: str) -> VerifyResult:
+def verified(request: VerifyRequest, store: LocalStore) -> VerifyResult:
     """Compare what bodies said with what was read back."""
-    held = localized.read_back(_content(store, read_back))
-    equal = different = missing = 0
-    for key in sent:
-        for item, said in read_or_empty(store, key, LOCALE_SENT).select(ID, "_said").iter_rows():
+    held = localized.read_back(_content(store, request.read_back))
+    equal = proven = different = missing = 0
+    for key in request.sent:
+        rows = read_or_empty(store, key, LOCALE_SENT)
+        known = _known(request, store, rows)
+        otherwise = localized.DELETED if request.partitions else None
+        for item, said, target in rows.select(ID, "_said", "_row_hash").iter_rows():
             if item not in held:
                 missing += 1
             elif localized.same_as_read(json.loads(said), held[item]):
                 equal += 1
+                proven += known.get(item, otherwise) not in (None, target)
             else:
                 different += 1
-    return VerifyResult(equal=equal, different=different, missing=missing)
+    return VerifyResult(equal=equal, proven=proven, different=different, missing=missing)
+
+
+def _known(request: VerifyRequest, store: LocalStore, sent: pl.DataFrame) -> dict[str, int | None]:
+    """Hashes of what Meta was known to have; None where nobody knew. Of what was never sent Meta has nothing."""
+    found: dict[str, int | None] = {}
+    for each in request.partitions:
+        key = snapshot_key(each, request.locale) if request.locale is not None else None
+        rows = scan_or_empty(store, key, LOCALE).join(sent.lazy().select(ID), on=ID, how="semi")
+        with reading():
+            found |= dict(rows.select(ID, "row_hash").collect(engine="streaming").iter_rows())
+    return found
 
 
 def _key(prefix: str, document: Partition, locale: Locale) -> str:

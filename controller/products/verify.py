@@ -10,7 +10,7 @@ import polars as pl
 
 from controller.products.fields import AVAILABILITY, GROUP, ID, QUANTITY, VOLATILE
 from controller.products.rules import PRICES, canonical_price, canonical_quantity
-from controller.products.tables import bit
+from controller.products.tables import bit, known
 
 COMPARABLE = (
     "title",
@@ -55,6 +55,24 @@ def equal_rows(compared: pl.DataFrame) -> pl.Expr:
     fields = [pl.col(name) for name in compared.columns if name.endswith("_equal")]
     differs = pl.any_horizontal(~each.fill_null(value=True) for each in fields)
     return pl.col(FOUND) & ~differs & pl.any_horizontal(each.is_not_null() for each in fields)
+
+
+def proven(same: pl.DataFrame, sent: pl.DataFrame, before: pl.DataFrame) -> int:
+    """Count rows of which Meta was known to have another value of a volatile field that is equal now.
+
+    `same` as `compare_back` returns rows, `sent` as it takes them, `before` is a snapshot.
+    """
+    fields = [name for name in VOLATILE if f"{name}_equal" in same.columns]
+    held = _normal(before.filter("at_meta").select(ID, *fields, *map(known, fields)))
+    held = held.rename({name: f"_held_{name}" for name in fields})
+    joined = same.join(_normal(sent.select(ID, *fields)), on=ID).join(held, on=ID)
+    others = [
+        pl.col(f"{name}_equal").fill_null(value=False)
+        & pl.col(known(name))
+        & pl.col(name).ne_missing(pl.col(f"_held_{name}"))
+        for name in fields
+    ]
+    return int(joined.select(pl.any_horizontal(others).sum()).item()) if others else 0
 
 
 def _equal(name: str) -> pl.Expr:

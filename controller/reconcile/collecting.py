@@ -16,6 +16,7 @@ from controller.api.v1alpha1.catalog_ledger import Followed, Intent, IntentState
 from controller.faults import Disposition, Fault
 from controller.ports import preparing as documents
 from controller.ports.meta import BatchStatus, Problem, UploadAtMeta, UploadList
+from controller.reconcile import documents as convert
 from controller.reconcile.connections import Connection
 from controller.reconcile.context import Context
 from controller.reconcile.ledgers import LedgerBook, Transition, catalog_prefix
@@ -159,7 +160,12 @@ class Collector:
         await self._collect(intent, documents.Fate.APPLIED, forget)
 
     async def _look_for_batch(self, connection: Connection, intent: Intent) -> Collected:
-        """No listing shows batches: read the ids back; all equal means it was applied."""
+        """No listing shows batches: read the ids back.
+
+        All equal means that it was applied, at once where Meta was known to have had other values. Values that nobody
+        knew may come from an earlier batch that was given up, while this one is still at work: then the claim stays
+        until it is too old for that.
+        """
         timing = self._context.settings.timing
         now = self._context.clock.now()
         waited = now - self._first_seen[intent.id] - self._stood_still
@@ -169,7 +175,8 @@ class Collector:
         if worth_reading(intent.rows, intent.locale):
             key = await self._read_back(connection, intent, "uncertain")
             verified = await self._verify(intent, key)
-            if verified.different == 0 and verified.missing == 0:
+            same = verified.different == 0 and verified.missing == 0
+            if same and (verified.proven == verified.equal or waited >= timing.batch_abandon):
                 await self._collect(intent, documents.Fate.APPLIED, read_back=key)
                 return Collected.DONE
         if waited >= timing.batch_abandon:
@@ -351,11 +358,19 @@ class Collector:
                 now=self._context.clock.now(),
                 sent=(intent.sent,),
                 read_back=read_back,
+                partitions=self._heads_of(intent),
+                locale=convert.locale(intent.locale),
             )
         )
         if not isinstance(result, documents.VerifyResult):
             raise Fault("PreparingFailed", Disposition.RETRY, "what was read back could not be compared")
         return result
+
+    def _heads_of(self, intent: Intent) -> tuple[documents.Partition, ...]:
+        """The claim is held, so these are from before the intent."""
+        ledger = self._book.known(self._catalog_id)
+        records = ledger.partitions if ledger is not None else ()
+        return tuple(convert.partition(record) for record in records if record.index in intent.partitions)
 
     def _step_prefix(self, intent: Intent, step: str) -> str:
         number = intent.id.rsplit("/", 1)[1]

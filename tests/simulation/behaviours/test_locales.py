@@ -11,6 +11,7 @@ from controller.api.conditions import ConditionStatus, ConditionType
 from controller.api.v1alpha1 import FeedSchedule, SyncOperation
 from controller.api.v1alpha1.catalog import LocalizedStatus
 from controller.api.v1alpha1.sync_operation import Phase
+from controller.settings import Timing
 from tests.simulation.behaviours.cutting import kill_at
 from tests.simulation.behaviours.localized import (
     EDGE,
@@ -344,6 +345,23 @@ async def test_a_lost_answer_is_read_back_and_not_repeated(stage: Stage) -> None
     await stage.until(lambda: status(stage) == LocalizedStatus(items=3, acknowledged=3), HEALED)
     await stage.rest(hours=2)
     assert len(bodies(stage, seen)) == 1, "all values were read back: the batch had been applied"
+    await stage.safe()
+
+
+async def test_values_that_a_given_up_batch_may_have_left_prove_nothing_of_the_next_one(stage: Stage) -> None:
+    """Read back equal at once, it may still be at work: what follows waits until it is too old for that."""
+    items = sorted(stage.shop.products)[:3]
+    await shown(stage, *items)
+    seen = len(stage.requests())
+    stage.arm("handle_lost", method="POST", path="localized_items_batch", count=1)
+    say(stage, "french", titles(*items, word="Autre"))
+    await stage.until(lambda: len(bodies(stage, seen)) == 1, HEALED)
+    stage.arm("drop_after", method="POST", path="localized_items_batch", count=1)
+    await stage.until(lambda: len(bodies(stage, seen)) == 2, HEALED)
+    say(stage, "french", titles(*items, word="Encore"))
+    await stage.until(lambda: held(stage) == titles(*items, word="Encore"), HEALED)
+    _, second, third = (one.first_byte for one in bodies(stage, seen))
+    assert third - second >= Timing().batch_abandon.total_seconds()
     await stage.safe()
 
 

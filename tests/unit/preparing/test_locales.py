@@ -9,17 +9,19 @@ import pytest
 from controller.faults import Fault
 from controller.ports.locales import Locale, LocalePending
 from controller.ports.preparing import (
+    EncodeResult,
     Fate,
     Limits,
     ListedPartition,
     RebuildRequest,
     RebuildResult,
+    Result,
     SentIDsRequest,
     SentIDsResult,
     VerifyRequest,
     VerifyResult,
 )
-from tests.unit.preparing.locale_world import CH, FR, FRENCH, SWISS, begun, french, loaded
+from tests.unit.preparing.locale_world import CH, FR, FRENCH, SWISS, LocaleWorld, begun, french, loaded
 from tests.unit.preparing.overlay_world import STOCK
 from tests.unit.preparing.world import CATALOG, products
 
@@ -325,6 +327,24 @@ def test_a_body_that_was_never_accepted_changes_nothing(tmp_path: Path) -> None:
     assert result.pending[0].localized[0].changes == 1
 
 
+def read_back_as(world: LocaleWorld, encoded: EncodeResult, rows: list[dict[str, str]]) -> tuple[Result, str]:
+    """Compare the one body with what Meta returns; return the result and where the rows stand."""
+    (file,) = encoded.files
+    key = f"{world.prefix()}/read-back.jsonl"
+    world.store.write(key, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+    request = VerifyRequest(
+        store=world.store.url,
+        prefix=world.prefix(),
+        catalog_id=CATALOG,
+        now=world.now,
+        sent=(file.sent,),
+        read_back=key,
+        partitions=world.partitions,
+        locale=encoded.locale,
+    )
+    return world.run(request), key
+
+
 def test_reading_back_confirms_only_what_is_equal_in_every_field(tmp_path: Path) -> None:
     world = begun(tmp_path, FRENCH)
     world.say("french", french("00000", "00001", "00002", color="rouge"))
@@ -343,21 +363,21 @@ def test_reading_back_confirms_only_what_is_equal_in_every_field(tmp_path: Path)
         {"id": "00001", "title": "Produit 00001"},
         {"id": "00002"},
     ]
-    key = f"{world.prefix()}/read-back.jsonl"
-    world.store.write(key, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
-    verified = world.run(
-        VerifyRequest(
-            store=world.store.url,
-            prefix=world.prefix(),
-            catalog_id=CATALOG,
-            now=world.now,
-            sent=(file.sent,),
-            read_back=key,
-        )
-    )
-    assert verified == VerifyResult(equal=1, different=2, missing=0)
+    verified, key = read_back_as(world, encoded, rows)
+    assert verified == VerifyResult(equal=1, proven=1, different=2, missing=0)
     result = world.acknowledge_locale("french", encoded, [world.receipt(file, fate=Fate.UNKNOWN, read_back=key)])
     assert (result.accepted, result.unknown) == (1, 2)
+
+
+def test_what_a_given_up_batch_may_have_left_proves_nothing(tmp_path: Path) -> None:
+    world = begun(tmp_path, FRENCH)
+    world.say("french", french("00000", "00001"))
+    loaded(world)
+    rows = [{"id": item, "title": f"Produit {item}"} for item in ("00000", "00001")]
+    first = world.encode_locale("french")
+    assert read_back_as(world, first, rows)[0] == VerifyResult(equal=2, proven=2)
+    world.acknowledge_locale("french", first, [world.receipt(first.files[0], fate=Fate.UNKNOWN)])
+    assert read_back_as(world, world.encode_locale("french"), rows)[0] == VerifyResult(equal=2, proven=0)
 
 
 def test_values_go_with_their_item_and_come_anew_with_it(tmp_path: Path) -> None:

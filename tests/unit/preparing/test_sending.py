@@ -337,6 +337,38 @@ class TestDoubt:
         assert isinstance(result, VerifyResult)
         assert (result.equal, result.different, result.missing) == (2, 1, 1)
 
+    def test_only_what_was_known_to_be_otherwise_proves_that_a_batch_was_taken(self, world: World) -> None:
+        """After a batch was given up, nobody knows whether the values came from it or from its successor."""
+        loaded(world)
+        rows = products(4)
+        rows[1] |= {"price": "5 EUR"}
+        rows[2] |= {"availability": "out of stock"}
+        world.offer(rows)
+        world.look()
+
+        def verified(sent: str) -> VerifyResult:
+            back = [product(number) for number in ("00000", "00001", "00002", "00003")]
+            back[1] |= {"price": "5.00 EUR"}
+            back[2] |= {"availability": "out of stock"}
+            request = VerifyRequest(
+                store=world.store.url,
+                prefix=world.prefix(),
+                catalog_id=CATALOG,
+                now=world.now,
+                sent=(sent,),
+                read_back=listing(world, [dict(each) for each in back]),
+                partitions=world.partitions,
+            )
+            result = world.run(request)
+            assert isinstance(result, VerifyResult)
+            return result
+
+        first = world.encode(Method.ITEMS_BATCH)
+        assert verified(first.files[0].sent) == VerifyResult(equal=2, proven=2)
+        world.acknowledge(Method.ITEMS_BATCH, first, [world.receipt(first.files[0], fate=Fate.UNKNOWN)], [0])
+        again = world.encode(Method.ITEMS_BATCH)
+        assert verified(again.files[0].sent) == VerifyResult(equal=2, proven=0)
+
 
 class TestLostHeads:
     def test_rebuilt_from_metas_listing_nothing_is_known_and_nothing_is_deleted(self, world: World) -> None:
