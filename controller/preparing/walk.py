@@ -1,7 +1,7 @@
 """Walks over a large file: which records are known, and the others' bytes.
 
-The file is cut into windows that end with a record, as far as bytes can tell. Where Python is free meanwhile, threads
-cut and hash the next ones while the hashes of the one before are looked up.
+The file is cut into windows that end with a record, as far as bytes can tell. Threads cut and hash the next ones, which
+leaves Python free for most of the time, while the hashes of the one before are looked up.
 """
 
 import contextlib
@@ -138,7 +138,7 @@ def windows(
 ) -> Generator[Window, None, None]:
     """Cut a part of a file that starts with a record. `shared`: threads may help."""
     edges = _edges(descriptor, start, stop, splitter.end, window_bytes)
-    if not (shared and splitter.in_threads):
+    if not shared:
         for first, behind in edges:
             yield _window(descriptor, first, behind, stop, splitter)
         return

@@ -16,7 +16,8 @@ import polars as pl
 
 from controller.faults import Fault
 from controller.products import json_records
-from controller.products.raw import Pieces, UnsuitableError, cut_at
+from controller.products.cutting import cut_behind
+from controller.products.raw import Pieces, UnsuitableError
 from controller.products.reading import BLOCK_BYTES
 from controller.products.records import Findings
 from controller.products.shapes import BOM, Shape
@@ -65,14 +66,13 @@ class Elements:
     numbered: bool = True
     late: bool = False
     tail_follows: bool = True
-    in_threads: bool = False
 
     @property
     def guard(self) -> bytes:
         return self.end
 
     def cut(self, text: bytes) -> Pieces:
-        return cut_at(text, re.compile(re.escape(self.end)))
+        return cut_behind(self.end, text)
 
     def may_go_on(self, contents: list[bytes]) -> list[bool]:
         return [True] * len(contents)

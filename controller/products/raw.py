@@ -8,7 +8,6 @@ with what follows until it is whole. A candidate is therefore a run of bytes tha
 which only a parser knows how many rows it holds.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -64,19 +63,6 @@ class Pieces:
         if used == len(self):
             return b""
         return self.text[int(self.stops[used - 1]) + len(end) if used else 0 :]
-
-
-def cut_at(text: bytes, end: re.Pattern[bytes], first: int = 0) -> Pieces:
-    """Cut a text at each place where a pattern is found. The first piece starts at `first`."""
-    spans = [found.span() for found in end.finditer(text)]
-    starts, stops = [first, *(behind for _, behind in spans)], [stop for stop, _ in spans]
-    if starts[-1] < len(text):
-        stops.append(len(text))
-    else:
-        starts.pop()
-    content = memoryview(text)
-    hashes = [hash_of(content[start:stop]) for start, stop in zip(starts, stops, strict=True)]
-    return Pieces(text, np.array(starts, np.int64), np.array(stops, np.int64), np.array(hashes, np.uint64))
 
 
 class Finder(Protocol):

@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 
 from controller.api.v1alpha1.items import FileType
-from controller.products import lines, raw, reading
+from controller.products import raw, reading
+from controller.products.cutting import cut_lines
 from controller.products.raw import END_OF_LINE, JOINED_BYTES_MAX, Pieces, UnsuitableError
 from controller.products.records import Findings, RecordParser
 from controller.products.shapes import BOM, Shape, skip_comments
@@ -46,11 +47,6 @@ class Splitter(raw.Splitter, Protocol):
     @property
     def tail_follows(self) -> bool:
         """Something closes the document, so that a cut is seen."""
-        ...
-
-    @property
-    def in_threads(self) -> bool:
-        """Python is free while a text is cut, so that threads share the work."""
         ...
 
     def written(self, content: bytes) -> bytes:
@@ -119,7 +115,6 @@ class Lines:
     numbered: bool = False
     late: bool = False
     tail_follows: bool = False
-    in_threads: bool = True
 
     @property
     def head_bytes(self) -> int:
@@ -142,7 +137,7 @@ class Lines:
         return bool(self.shape.delimiter)
 
     def cut(self, text: bytes) -> Pieces:
-        return lines.cut(text)
+        return cut_lines(text)
 
     def may_go_on(self, contents: list[bytes]) -> list[bool]:
         quotes = self._quotes

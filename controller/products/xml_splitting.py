@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from controller.faults import Fault
+from controller.products.cutting import cut_behind
 from controller.products.pieces import of_size
-from controller.products.raw import Pieces, UnsuitableError, cut_at
+from controller.products.raw import Pieces, UnsuitableError
 from controller.products.reading import BLOCK_BYTES
 from controller.products.records import Findings
 from controller.products.shapes import BOM, Shape
@@ -48,7 +49,6 @@ class Items:
     first_chosen: int = 1
     late: bool = True
     tail_follows: bool = True
-    in_threads: bool = False
 
     @property
     def first_line(self) -> int:
@@ -63,10 +63,6 @@ class Items:
         return b"</%s>" % self.head.item
 
     @property
-    def between(self) -> re.Pattern[bytes]:
-        return re.compile(re.escape(self.end) + rb"\s*")
-
-    @property
     def numbered(self) -> bool:
         return self.head.numbered
 
@@ -76,7 +72,7 @@ class Items:
         return repr((head.root, head.item, head.namespaces, head.numbered)).encode()
 
     def cut(self, text: bytes) -> Pieces:
-        return cut_at(text, self.between, len(text) - len(text.lstrip()))
+        return cut_behind(self.end, text, strip=True)
 
     def may_go_on(self, contents: list[bytes]) -> list[bool]:
         return [b"<!" in content for content in contents]

@@ -1,11 +1,11 @@
-"""Lines as Polars cuts and hashes them are those that Python sees."""
+"""Pieces as Polars cuts and hashes them are those that Python sees."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.products.lines import cut
+from controller.products.cutting import cut_behind, cut_lines
 from controller.products.raw import hash_of
 
 NATIVE, PLAIN = 0, 1 << 40
@@ -39,7 +39,7 @@ def _split(text: bytes) -> list[bytes]:
 def must_agree(text: bytes) -> None:
     expected = _split(text)
     for bytes_min in (NATIVE, PLAIN):
-        found = cut(text, bytes_min)
+        found = cut_lines(text, bytes_min)
         assert list(found) == expected
         assert found.hashes.tolist() == [hash_of(each) for each in expected]
         assert found.hashes.dtype == np.uint64
@@ -68,3 +68,32 @@ def test_text_that_looks_packed(start: bytes) -> None:
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_many_lines(end: bytes) -> None:
     must_agree(end.join(b"%d,%s" % (number, b"x" * (number % 300)) for number in range(3_000)))
+
+
+ITEMS = (
+    b"</i>",
+    b"</i",
+    b"i>",
+    b"<i>",
+    b"\n",
+    b" \t",
+    b"\xa0",
+    b" ",
+    b"\v\f\r",
+    b" " * 70,
+    "é".encode(),
+    b"\0",
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from((*ITEMS, *ITEMS[:4])), max_size=16), st.booleans())
+def test_pieces_behind_an_end(parts: list[bytes], strip: bool) -> None:
+    text = b"".join(parts)
+    expected = text.split(b"</i>")
+    expected = expected if expected[-1] else expected[:-1]
+    expected = [each.lstrip() for each in expected] if strip else expected
+    for bytes_min in (NATIVE, PLAIN):
+        found = cut_behind(b"</i>", text, strip=strip, native_bytes_min=bytes_min)
+        assert list(found) == expected
+        assert found.hashes.tolist() == [hash_of(each) for each in expected]
