@@ -65,7 +65,8 @@ def proven(same: pl.DataFrame, sent: pl.DataFrame, before: pl.DataFrame) -> int:
     fields = [name for name in VOLATILE if f"{name}_equal" in same.columns]
     held = _normal(before.filter("at_meta").select(ID, *fields, *map(known, fields)))
     held = held.rename({name: f"_held_{name}" for name in fields})
-    joined = same.join(_normal(sent.select(ID, *fields)), on=ID).join(held, on=ID)
+    now = _normal(sent.select(ID, *fields))
+    joined = same.join(now, on=ID, maintain_order="left").join(held, on=ID, maintain_order="left")
     others = [
         pl.col(f"{name}_equal").fill_null(value=False)
         & pl.col(known(name))
